@@ -1,0 +1,1 @@
+//! What the operator wants, read from a native `serin.toml` or an unchanged OpenCanary file.

@@ -1,0 +1,7 @@
+//! The sensor itself: everything of Serin that touches the world.
+//!
+//! `config` says what to do, `runtime` does it (sockets, recording, privileges), `outputs` tells
+//! the owner, `cli` is how a person drives it all.
+
+pub mod config;
+pub mod outputs;
