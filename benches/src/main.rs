@@ -1,1 +1,3 @@
+//! The load tool: plays clients at a sensor and says what became of each.
+
 fn main() {}
