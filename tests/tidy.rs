@@ -318,3 +318,68 @@ fn commit_subjects_say_where_and_what() {
     let sinners: Vec<_> = subjects.lines().filter(|it| !fits(it)).map(str::to_owned).collect();
     none("is not `area: what` in at most 72 characters", &sinners);
 }
+
+/// Whether a licence expression can be met with the licences in `allowed`: SPDX, annex D.
+fn can_be_met(expression: &str, allowed: &BTreeSet<&str>) -> bool {
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let (met, rest) = any_of(&words, allowed);
+    assert!(rest.is_empty(), "{expression}: stopped before {rest:?}");
+    met
+}
+
+fn any_of<'w>(words: &'w [&'w str], allowed: &BTreeSet<&str>) -> (bool, &'w [&'w str]) {
+    let (mut met, mut rest) = all_of(words, allowed);
+    while rest.first() == Some(&"OR") {
+        let (other, after) = all_of(&rest[1..], allowed);
+        (met, rest) = (met | other, after);
+    }
+    (met, rest)
+}
+
+fn all_of<'w>(words: &'w [&'w str], allowed: &BTreeSet<&str>) -> (bool, &'w [&'w str]) {
+    let (mut met, mut rest) = one(words, allowed);
+    while rest.first() == Some(&"AND") {
+        let (other, after) = one(&rest[1..], allowed);
+        (met, rest) = (met & other, after);
+    }
+    (met, rest)
+}
+
+fn one<'w>(words: &'w [&'w str], allowed: &BTreeSet<&str>) -> (bool, &'w [&'w str]) {
+    match words {
+        ["(", rest @ ..] => {
+            let (met, rest) = any_of(rest, allowed);
+            assert_eq!(rest.first(), Some(&")"), "a bracket is not closed");
+            (met, &rest[1..])
+        }
+        [name, "WITH", exception, rest @ ..] => {
+            (allowed.contains(format!("{name} WITH {exception}").as_str()), rest)
+        }
+        [name, rest @ ..] => (allowed.contains(name), rest),
+        [] => panic!("the expression ends early"),
+    }
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_deny_toml_allows() {
+    let deny: toml::Table = read("deny.toml").parse().expect("deny.toml is TOML");
+    let allowed = deny["licenses"]["allow"].as_array().expect("a list of licences");
+    let allowed: BTreeSet<&str> = allowed.iter().filter_map(toml::Value::as_str).collect();
+    assert!(!can_be_met("MIT AND GPL-3.0", &allowed) && can_be_met("GPL-3.0 OR (MIT AND ISC)", &allowed));
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)));
+    let packages = metadata["packages"].as_array().expect("a list of packages");
+    assert!(packages.len() > 50, "cargo metadata names {} packages", packages.len());
+    let sinners: Vec<_> = packages
+        .iter()
+        .filter(|it| !it["license"].as_str().is_some_and(|it| can_be_met(it, &allowed)))
+        .map(|it| format!("{}: {}", it["name"], it["license"]))
+        .collect();
+    none("its licence is not on the list in deny.toml", &sinners);
+}
