@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::Service;
 
 /// One setting, as data.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// The whole name; `NAME_N.what` stands for the numbered sections of a service with slots.
     pub name: &'static str,

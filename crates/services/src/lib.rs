@@ -18,7 +18,9 @@
 
 pub mod conf;
 pub mod dialogue;
+mod git;
 pub mod replay;
+mod tcpbanner;
 #[cfg(test)]
 mod template;
 pub mod wire;
@@ -31,7 +33,7 @@ use conf::{Complaint, Conf, Key};
 use dialogue::Opener;
 
 /// All services, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&Service] = &[];
+pub static ALL: &[&Service] = &[&git::SERVICE, &tcpbanner::SERVICE];
 
 /// What the daemon must know of a protocol. The rest is the protocol's own business.
 #[derive(Debug)]
@@ -171,14 +173,14 @@ mod tests {
     fn no_recorded_session_breaks_what_must_hold_of_every_service() {
         for service in ALL {
             for (name, text) in replay::sessions_of(service.name) {
-                let said = replay::client_bytes(&text);
-                replay::drive(service, &said);
+                let (conf, said) = (replay::settings_of(&text), replay::client_bytes(&text));
+                replay::drive_with(service, &conf, &said);
                 // Cut short, and with a byte turned over in each place: what fuzzing would try first.
                 for at in 0..said.len().min(600) {
-                    replay::drive(service, said.get(..at).unwrap_or_default());
+                    replay::drive_with(service, &conf, said.get(..at).unwrap_or_default());
                     let mut flipped = said.clone();
                     flipped[at] ^= 0x80;
-                    replay::drive(service, &flipped);
+                    replay::drive_with(service, &conf, &flipped);
                 }
                 let _ = name;
             }

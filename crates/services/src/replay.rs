@@ -212,7 +212,9 @@ pub fn transcript(service: &Service, session: &str) -> String {
     rendered(&play(service, session, 0))
 }
 
-fn settings_of(session: &str) -> Conf {
+/// The settings that a session asks for.
+#[must_use]
+pub fn settings_of(session: &str) -> Conf {
     let mut conf = Conf::new();
     let mut folders: BTreeMap<String, Folder> = BTreeMap::new();
     for line in session.lines() {
@@ -348,11 +350,18 @@ fn text_of(value: &Value) -> String {
 ///
 /// When a dialogue panics, holds too much, answers far more than it is asked, or reports a field
 /// that its kind does not declare.
-#[allow(clippy::panic, clippy::arithmetic_side_effects, reason = "a test's assertions")]
 pub fn drive(service: &Service, bytes: &[u8]) {
-    let Ok(listening) = (service.build)(&Conf::new()) else {
-        panic!("{} refuses its defaults", service.name)
-    };
+    drive_with(service, &Conf::new(), bytes);
+}
+
+/// The same with settings of one's own: for what the defaults leave off.
+///
+/// # Panics
+///
+/// As [`drive`] does.
+#[allow(clippy::panic, clippy::arithmetic_side_effects, reason = "a test's assertions")]
+pub fn drive_with(service: &Service, conf: &Conf, bytes: &[u8]) {
+    let Ok(listening) = (service.build)(conf) else { panic!("{} refuses its settings", service.name) };
     for listening in &listening {
         let mut dialogue = (listening.open)();
         let mut out = Actions::new(NOW);
