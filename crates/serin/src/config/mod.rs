@@ -1,1 +1,151 @@
 //! What the operator wants, read from a native `serin.toml` or an unchanged OpenCanary file.
+//!
+//! Text becomes [`entries`] with places (`json`, `toml`), variables of the environment override
+//! them, a [`draft`] judges them by the rules of their dialect (`opencanary`, `native`) against the
+//! one table of all settings (`keys`), and a [`Config`] is what is left: plain data. Files and
+//! folders are read in `search` alone.
+
+mod draft;
+mod entries;
+mod environment;
+mod honeycreds;
+mod ignore;
+mod json;
+pub(crate) mod keys;
+pub(crate) mod later;
+mod native;
+mod opencanary;
+mod report;
+mod search;
+pub mod sensor;
+mod toml;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serin_services::Service;
+use serin_services::conf::{Conf, Folder};
+
+use crate::outputs::{self, OutputConf, OutputType};
+
+pub use environment::Environment;
+pub use honeycreds::{Bait, Credential, Honeycreds, Secret};
+pub use ignore::Ignore;
+pub use report::{Complaints, Note, Place};
+pub use search::{Selection, candidates};
+
+/// Said by commands that end after complaints.
+pub const NOTHING_STARTED: &str = "Nothing was started.";
+
+/// Everything the runtime needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from; `None` in the demo profile.
+    pub file: Option<PathBuf>,
+    /// How it was written.
+    pub dialect: Dialect,
+    /// The settings of the services, with folders in memory. Who the host claims to be
+    /// (`services.identity`) is filled in by the caller, who knows the state directory.
+    pub services: Conf,
+    /// `device.node_id`.
+    pub node_id: String,
+    /// `device.hostname`, where it is set.
+    pub hostname: Option<String>,
+    /// Where services listen, never empty. `::` alone is dual stack; beside an IPv4 address it is
+    /// IPv6 only.
+    pub listen: Vec<IpAddr>,
+    /// What is dropped before it is recorded.
+    pub ignore: Ignore,
+    /// Bait credentials.
+    pub honeycreds: Honeycreds,
+    /// Where events go, beside the store.
+    pub outputs: Vec<OutputConf>,
+    /// Where console, health and metrics are served; `None`: nowhere.
+    pub console: Option<SocketAddr>,
+    /// What peers may use up.
+    pub limits: sensor::Limits,
+    /// Where and for how long events are kept.
+    pub store: sensor::Store,
+    /// How the process runs.
+    pub run: sensor::Run,
+    /// What the operator should know: services that come later, settings that are ignored, values
+    /// that were put right.
+    pub notes: Vec<Note>,
+}
+
+/// How a configuration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Not at all: every service on loopback, on ports that need no privileges.
+    Demo,
+    /// `serin.toml`.
+    Native,
+    /// OpenCanary's JSON.
+    OpenCanary,
+}
+
+/// The services and outputs that a configuration can speak of.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalogue {
+    /// Services.
+    pub services: &'static [&'static Service],
+    /// Types of output.
+    pub outputs: &'static [&'static OutputType],
+}
+
+impl Catalogue {
+    /// Those of this version.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { services: serin_services::ALL, outputs: outputs::ALL }
+    }
+}
+
+impl Config {
+    /// The demo profile: what runs when there is no configuration anywhere.
+    ///
+    /// # Errors
+    ///
+    /// When the environment overrides something with nonsense.
+    pub fn demo(catalogue: Catalogue, environment: &Environment) -> Result<Self, Complaints> {
+        draft::Draft::demo(catalogue, environment).finish(&search::folder)
+    }
+
+    /// Reads a configuration from its text. Folders that it names are asked of `folder`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once.
+    pub fn parse(
+        catalogue: Catalogue,
+        file: &Path,
+        text: &str,
+        environment: &Environment,
+        folder: &dyn Fn(&Path) -> std::io::Result<Folder>,
+    ) -> Result<Self, Complaints> {
+        draft::Draft::parse(catalogue, file, text, environment)?.finish(folder)
+    }
+}
+
+/// Finds, reads and checks the configuration; the demo profile where there is none.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn load(selection: &Selection, environment: &Environment) -> Result<Config, Complaints> {
+    load_with(Catalogue::whole(), selection, environment)
+}
+
+/// The same for a given catalogue.
+pub(crate) fn load_with(
+    catalogue: Catalogue,
+    selection: &Selection,
+    environment: &Environment,
+) -> Result<Config, Complaints> {
+    let Some(found) = search::find(selection, environment)? else {
+        return Config::demo(catalogue, environment);
+    };
+    let mut config = Config::parse(catalogue, &found.file, &found.text, environment, &search::folder)?;
+    config.notes.splice(0..0, found.notes);
+    Ok(config)
+}

@@ -1,0 +1,63 @@
+//! The settings of one file as they stand in it: key, value and place, nothing judged yet.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::report::{Note, Place};
+
+/// What one file says.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    values: BTreeMap<String, Value>,
+    places: BTreeMap<String, Places>,
+    /// What is odd about the file's form.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Where a key and its value stand. Keys inside of structured values have places too, under their
+/// whole path: `logger.kwargs.handlers.file.filename`.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    pub(crate) key: Place,
+    pub(crate) value: Place,
+}
+
+impl Entries {
+    /// Adds a setting; a later one wins.
+    pub(crate) fn set(&mut self, key: &str, value: Value, places: Places) {
+        self.values.insert(key.to_owned(), value);
+        self.places.insert(key.to_owned(), places);
+    }
+
+    /// Says where something inside of a structured value stands.
+    pub(crate) fn place(&mut self, path: String, places: Places) {
+        self.places.insert(path, places);
+    }
+
+    /// Where `path` stands, or the nearest thing around it that has a place.
+    pub(crate) fn find(&self, path: &str) -> Option<&Places> {
+        let mut path = path;
+        loop {
+            if let Some(places) = self.places.get(path) {
+                return Some(places);
+            }
+            path = path.rsplit_once('.')?.0;
+        }
+    }
+
+    /// The setting of this name.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.values.get(key)
+    }
+
+    /// All settings, by key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.values.iter()
+    }
+
+    /// All values, to be changed in place.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Value)> {
+        self.values.iter_mut()
+    }
+}

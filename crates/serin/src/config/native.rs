@@ -1,0 +1,139 @@
+//! The rules of `serin.toml`: what is not known is a mistake, and stops.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use serin_services::conf::{Conf, wrong};
+
+use super::draft::Draft;
+use super::{keys, later};
+use crate::outputs::{OutputConf, OutputType};
+
+/// Whether the value of `key` is one output's whole table: `outputs.siem`.
+pub(crate) fn is_output(key: &str) -> bool {
+    key.strip_prefix("outputs.").is_some_and(|it| !it.contains('.'))
+}
+
+/// Whether `key` is one setting of an output: `outputs.siem.path`.
+pub(crate) fn is_in_output(key: &str) -> bool {
+    key.strip_prefix("outputs.").is_some_and(|it| it.contains('.'))
+}
+
+/// Judges every entry.
+pub(crate) fn judge(draft: &mut Draft) {
+    let entries: Vec<(String, Value)> =
+        draft.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    for (key, value) in entries {
+        if is_output(&key) || is_in_output(&key) {
+            continue;
+        }
+        accept(draft, &key, value);
+    }
+}
+
+/// Takes one setting over, or complains.
+pub(crate) fn accept(draft: &mut Draft, key: &str, value: Value) {
+    if keys::find(&draft.table, key).is_none() {
+        if let Some(service) = later::service_of(key) {
+            if keys::is_switch(key) && value == Value::Bool(true) {
+                draft.note(key, not_yet(service));
+            }
+            return;
+        }
+        let names = draft.table.iter().map(|it| it.name.clone());
+        let text = keys::no_such_setting(names, key);
+        draft.complain_of_key(key, text);
+        return;
+    }
+    if keys::is_switch(key) && !value.is_boolean() {
+        draft.complain(key, wrong("true or false", &value));
+    } else if keys::is_port(key) && !is_port(&value) {
+        draft.complain(key, wrong(keys::PORT, &value));
+    } else {
+        draft.conf.set(key, value);
+    }
+}
+
+/// Said of a service that comes later.
+pub(crate) fn not_yet(service: &str) -> String {
+    format!("this version does not have {service} yet; everything else runs")
+}
+
+/// Whether it is a whole number from 1 to 65535.
+pub(crate) fn is_port(value: &Value) -> bool {
+    value.as_u64().is_some_and(|it| (1..=65535).contains(&it))
+}
+
+/// The outputs: `[outputs.NAME]` with a `type` and its settings. Where none is named, events are
+/// printed.
+pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
+    let mut tables: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    let mut wrong_ones = Vec::new();
+    for (key, value) in draft.entries.iter() {
+        let Some(rest) = key.strip_prefix("outputs.") else { continue };
+        match (rest.split_once('.'), value) {
+            (Some((name, setting)), _) => {
+                tables.entry(name.to_owned()).or_default().insert(setting.to_owned(), value.clone());
+            }
+            (None, Value::Object(map)) => tables.entry(rest.to_owned()).or_default().extend(map.clone()),
+            (None, _) => wrong_ones.push((key.clone(), wrong("a table with a type", value))),
+        }
+    }
+    for (key, text) in wrong_ones {
+        draft.complain(&key, text);
+    }
+    if tables.is_empty() {
+        return printed(draft).into_iter().collect();
+    }
+    tables.into_iter().filter_map(|(name, settings)| output(draft, &name, &settings)).collect()
+}
+
+/// The output that prints events, when nothing else is asked for.
+fn printed(draft: &Draft) -> Option<OutputConf> {
+    let output = draft.catalogue.outputs.iter().copied().find(|it| it.name == "console")?;
+    Some(OutputConf { name: "console".to_owned(), output, conf: Conf::new() })
+}
+
+/// One output from its table.
+fn output(draft: &mut Draft, name: &str, settings: &Map<String, Value>) -> Option<OutputConf> {
+    let path = format!("outputs.{name}");
+    let types = || draft.catalogue.outputs.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
+    let Some(kind) = settings.get("type") else {
+        let text = format!("wants a type, one of: {}", types());
+        draft.complain_of_key(&path, text);
+        return None;
+    };
+    let Some(output) = draft.catalogue.outputs.iter().copied().find(|it| Some(it.name) == kind.as_str())
+    else {
+        let text = wrong(&format!("one of: {}", types()), kind);
+        draft.complain(&format!("{path}.type"), text);
+        return None;
+    };
+    let mut conf = Conf::new();
+    for (setting, value) in settings.iter().filter(|it| it.0 != "type") {
+        let whole = format!("{}.{setting}", output.name);
+        if output.keys.iter().any(|it| it.name == whole) {
+            conf.set(whole, value.clone());
+        } else {
+            unknown_setting(draft, output, name, setting);
+        }
+    }
+    match (output.build)(&conf) {
+        Ok(_) => Some(OutputConf { name: name.to_owned(), output, conf }),
+        Err(complaints) => {
+            for it in complaints {
+                let setting = it.key.strip_prefix(output.name).unwrap_or(&it.key);
+                draft.complain(&format!("{path}.{}", setting.trim_start_matches('.')), it.text);
+            }
+            None
+        }
+    }
+}
+
+fn unknown_setting(draft: &mut Draft, output: &OutputType, name: &str, setting: &str) {
+    let key = format!("outputs.{name}.{setting}");
+    let own = |it: &serin_services::conf::Key| it.name.split_once('.').map_or("", |it| it.1).to_owned();
+    let names = output.keys.iter().map(|it| format!("outputs.{name}.{}", own(it)));
+    let text = keys::no_such_setting(names, &key);
+    draft.complain_of_key(&key, text);
+}

@@ -1,0 +1,202 @@
+//! The rules of OpenCanary's file: it must load as it is, and what OpenCanary would have refused or
+//! overlooked is told.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+use serin_services::conf::wrong;
+
+use super::draft::Draft;
+use super::native::{is_port, not_yet};
+use super::{keys, later, native};
+use crate::outputs::OutputConf;
+
+/// Judges every entry, then fills in what OpenCanary takes for what is absent.
+pub(crate) fn judge(draft: &mut Draft) {
+    let entries: Vec<(String, Value)> =
+        draft.entries.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    for (key, value) in entries {
+        if key != "logger" && !native::is_in_output(&key) {
+            accept(draft, &key, value);
+        }
+    }
+    match draft.entries.get("device.node_id") {
+        None => draft.complain("device.node_id", "is missing: the name of this sensor, in every record"),
+        Some(Value::String(_)) => {}
+        Some(other) => {
+            let text = wrong("a string", other);
+            draft.complain("device.node_id", text);
+        }
+    }
+    fill(draft);
+}
+
+/// Takes one setting over, with a note or a complaint where it needs one.
+fn accept(draft: &mut Draft, key: &str, value: Value) {
+    let known = keys::find(&draft.table, key).is_some();
+    let service = later::service_of(&key.to_ascii_lowercase());
+    if !known && service.is_none() {
+        // `SIP.honeycreds` and `sip.honeycreds` are both in use.
+        if later::UNUSED.contains(&key) {
+            if key == "portscan.iptables_path" {
+                draft.note(key, "is no longer read, by OpenCanary neither");
+            }
+        } else {
+            let names = draft.table.iter().map(|it| it.name.clone()).chain(later::names());
+            let text = keys::no_such_setting(names, key);
+            draft.note(key, format!("{text}; ignored, as OpenCanary does").replace("?;", "? It is"));
+        }
+        return;
+    }
+    let Some(value) = checked(draft, key, value) else { return };
+    if let Some(text) = text_rule(key, &value) {
+        draft.complain(key, text);
+    } else if known {
+        draft.conf.set(key, value);
+    } else if keys::is_switch(key) && value == Value::Bool(true) {
+        let service = service.unwrap_or_default();
+        if key == format!("{service}.enabled") {
+            draft.note(key, not_yet(service));
+        }
+    }
+}
+
+/// Switches and ports, which OpenCanary checks in every section.
+fn checked(draft: &mut Draft, key: &str, value: Value) -> Option<Value> {
+    if keys::is_switch(key) && !value.is_boolean() {
+        draft.complain(key, wrong("true or false", &value));
+        return None;
+    }
+    if !keys::is_port(key) || is_port(&value) {
+        return Some(value);
+    }
+    let meant = match &value {
+        Value::Bool(true) => Some(json!(1)),
+        Value::String(text) if text.bytes().all(|it| it.is_ascii_digit()) => {
+            text.parse::<u16>().ok().filter(|it| *it > 0).map(|it| json!(it))
+        }
+        _ => None,
+    };
+    match &meant {
+        Some(port) => draft.note(key, format!("{value} is read as {port}")),
+        None => draft.complain(key, wrong(keys::PORT, &value)),
+    }
+    meant
+}
+
+/// What is wrong with a text that OpenCanary checks at start.
+fn text_rule(key: &str, value: &Value) -> Option<String> {
+    let rule: (fn(&str) -> bool, &str) = match key {
+        "device.name" => (is_device_name, "1 to 100 letters, digits or any of +-#_"),
+        "device.desc" => (is_device_desc, "1 to 100 letters, digits, blanks or any of +-#_"),
+        "ssh.version" => (
+            is_ssh_version,
+            "an identification such as SSH-2.0-OpenSSH_9.2p1, in one line of at most 253 characters",
+        ),
+        "mysql.banner" => (is_one_line, "a version such as 8.0.35, in one line"),
+        "mssql.version" => (is_one_line, "a version such as 2019"),
+        _ => return None,
+    };
+    (!value.as_str().is_some_and(rule.0)).then(|| wrong(rule.1, value))
+}
+
+fn is_device_name(text: &str) -> bool {
+    (1..=100).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-#_".contains(&it))
+}
+
+fn is_device_desc(text: &str) -> bool {
+    is_device_name(&text.replace(' ', "_"))
+}
+
+fn is_one_line(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// `SSH-`, a protocol version, `-`, software, then perhaps a comment behind a blank or colon.
+fn is_ssh_version(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("SSH-") else { return false };
+    let version = |digits: &str| {
+        let mut wanted = digits.chars();
+        let given: Vec<char> = rest.chars().take(digits.len()).collect();
+        // OpenCanary takes any character for the dot.
+        given.len() == digits.len()
+            && given.iter().all(|it| wanted.next().is_some_and(|want| want == '.' || want == *it))
+    };
+    let Some(length) = ["2.0", "1.5", "1.99", "1.0"].iter().find(|it| version(it)).map(|it| it.len()) else {
+        return false;
+    };
+    let rest: String = rest.chars().skip(length).collect();
+    let software = rest.strip_prefix('-').unwrap_or_default();
+    let printable = |it: u8| (0x20..=0x7e).contains(&it) || it == b'\t';
+    text.len() <= 253
+        && software.bytes().next().is_some_and(|it| (0x21..=0x7e).contains(&it))
+        && software.bytes().all(printable)
+}
+
+/// What OpenCanary takes for keys that are absent, where that is not our default.
+fn fill(draft: &mut Draft) {
+    let sections: BTreeSet<String> =
+        draft.entries.iter().filter_map(|(key, _)| Some(key.split_once('.')?.0.to_owned())).collect();
+    let mut absent = Vec::new();
+    for known in &draft.table {
+        let Some(value) = &known.opencanary else { continue };
+        match known.name.split_once("_N.") {
+            Some((base, what)) => {
+                let slots = sections.iter().filter(|it| keys::is_slot(it, base));
+                absent.extend(slots.map(|it| (format!("{it}.{what}"), value.clone())));
+            }
+            None => absent.push((known.name.clone(), value.clone())),
+        }
+    }
+    for (key, value) in absent {
+        if draft.conf.get(&key).is_none() {
+            draft.conf.set(key, value);
+        }
+    }
+}
+
+/// The outputs: `logger.kwargs.handlers`.
+pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
+    let handlers = handlers(draft);
+    let mut outputs = Vec::new();
+    for (name, definition) in handlers.unwrap_or_default() {
+        outputs.extend(handler(draft, &name, &definition));
+    }
+    outputs
+}
+
+/// The handlers by name, or complaints in OpenCanary's order.
+fn handlers(draft: &mut Draft) -> Option<Map<String, Value>> {
+    let Some(logger) = draft.entries.get("logger").cloned() else {
+        draft.complain("logger", "is missing: OpenCanary's files say there where events go");
+        return None;
+    };
+    let mut complain = |path: &str, text: &str| {
+        draft.complain(path, text);
+        None
+    };
+    match logger.get("class") {
+        None => complain("logger", "wants a class: \"PyLogger\""),
+        Some(class) if class != "PyLogger" => complain("logger.class", &wrong("\"PyLogger\"", class)),
+        Some(_) => match logger.get("kwargs") {
+            None => complain("logger", "wants kwargs, with handlers"),
+            Some(kwargs) => match kwargs.get("handlers") {
+                Some(Value::Object(handlers)) => Some(handlers.clone()),
+                _ => complain("logger.kwargs", "wants handlers: an object of name and definition"),
+            },
+        },
+    }
+}
+
+/// One handler.
+fn handler(draft: &mut Draft, name: &str, definition: &Value) -> Option<OutputConf> {
+    let path = format!("logger.kwargs.handlers.{name}");
+    let Some(class) = definition.get("class").and_then(Value::as_str) else {
+        draft.complain(&path, "wants a class, such as logging.FileHandler");
+        return None;
+    };
+    let text = format!("this version does not have {class} yet; everything else runs");
+    draft.note(&path, text);
+    None
+}

@@ -1,0 +1,111 @@
+//! What is wrong with a configuration, or worth knowing of it, and where it stands.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where in a configuration something stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the file, both counted from 1, columns in characters.
+    At {
+        /// Line.
+        line: usize,
+        /// Column.
+        column: usize,
+    },
+    /// In an environment variable, by name.
+    Variable(String),
+    /// Nowhere: something is missing.
+    Nowhere,
+}
+
+impl Place {
+    /// The place of byte `offset` of `text`.
+    #[must_use]
+    pub fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..floor(text, offset)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let last = before.rsplit('\n').next().unwrap_or_default();
+        Self::At { line, column: last.chars().filter(|it| *it != '\u{feff}').count() + 1 }
+    }
+}
+
+/// The last place at or before `offset` where a character of `text` begins.
+fn floor(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+/// One thing that is wrong, or worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Where it stands.
+    pub place: Place,
+    /// The key, as written; empty where it concerns the whole file.
+    pub key: String,
+    /// What it wants and what it got, or what became of it.
+    pub text: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::At { line, column } => write!(f, "{line}:{column}  ")?,
+            Place::Variable(name) => write!(f, "{name}  ")?,
+            Place::Nowhere => {}
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+/// Everything that is wrong with one configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaints {
+    /// Which file.
+    pub file: Option<PathBuf>,
+    /// In the order of the file.
+    pub list: Vec<Note>,
+}
+
+impl Complaints {
+    /// One complaint about the file as a whole.
+    pub(crate) fn whole(file: Option<PathBuf>, text: impl Into<String>) -> Self {
+        Self { file, list: vec![Note { place: Place::Nowhere, key: String::new(), text: text.into() }] }
+    }
+}
+
+impl std::error::Error for Complaints {}
+
+/// The list under its heading. What became of it (`Nothing was started.`) is for the caller to say.
+impl fmt::Display for Complaints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = name_of(self.file.as_deref());
+        let things = if self.list.len() == 1 { "thing" } else { "things" };
+        writeln!(f, "{file}: {} {things} to put right\n", self.list.len())?;
+        self.list.iter().try_for_each(|it| writeln!(f, "  {it}"))
+    }
+}
+
+/// The file's name for a heading.
+fn name_of(file: Option<&std::path::Path>) -> String {
+    file.map_or_else(|| "configuration".to_owned(), |it| it.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_counted_in_characters_and_a_bom_is_none() {
+        assert_eq!(Place::of("a\nüb", 4), Place::At { line: 2, column: 2 });
+        assert_eq!(Place::of("a\nüb", 3), Place::At { line: 2, column: 1 }, "inside a character");
+        assert_eq!(Place::of("\u{feff}{", 3), Place::At { line: 1, column: 1 });
+        assert_eq!(Place::of("", 99), Place::At { line: 1, column: 1 });
+    }
+}
