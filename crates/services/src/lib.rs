@@ -18,6 +18,7 @@
 
 pub mod conf;
 pub mod dialogue;
+mod ftp;
 mod git;
 pub mod replay;
 mod tcpbanner;
@@ -33,7 +34,7 @@ use conf::{Complaint, Conf, Key};
 use dialogue::Opener;
 
 /// All services, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&Service] = &[&git::SERVICE, &tcpbanner::SERVICE];
+pub static ALL: &[&Service] = &[&ftp::SERVICE, &git::SERVICE, &tcpbanner::SERVICE];
 
 /// What the daemon must know of a protocol. The rest is the protocol's own business.
 #[derive(Debug)]
