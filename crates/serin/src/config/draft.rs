@@ -144,7 +144,7 @@ impl Draft {
                     dialect: self.dialect,
                     services: self.conf,
                     node_id: device.node_id,
-                    hostname: Some(device.hostname).filter(|it| !it.is_empty()),
+                    hostname: device.hostname,
                     listen,
                     ignore,
                     honeycreds,

@@ -23,7 +23,7 @@ pub struct Environment {
 impl Environment {
     /// That of this process.
     #[must_use]
-    pub fn current() -> Self {
+    pub fn of_process() -> Self {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };

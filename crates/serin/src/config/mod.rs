@@ -33,6 +33,7 @@ pub use honeycreds::{Bait, Credential, Honeycreds, Secret};
 pub use ignore::Ignore;
 pub use report::{Complaints, Note, Place};
 pub use search::{Selection, candidates};
+pub use sensor::Durability;
 
 /// Said by commands that end after complaints.
 pub const NOTHING_STARTED: &str = "Nothing was started.";
@@ -49,8 +50,8 @@ pub struct Config {
     pub services: Conf,
     /// `device.node_id`.
     pub node_id: String,
-    /// `device.hostname`, where it is set.
-    pub hostname: Option<String>,
+    /// `device.hostname`; empty: one is made at the first start.
+    pub hostname: String,
     /// Where services listen, never empty. `::` alone is dual stack; beside an IPv4 address it is
     /// IPv6 only.
     pub listen: Vec<IpAddr>,

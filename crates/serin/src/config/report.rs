@@ -80,6 +80,18 @@ impl Complaints {
     }
 }
 
+impl Complaints {
+    /// In one line: how many, and the first.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let first = self.list.first().map(ToString::to_string).unwrap_or_default();
+        match self.list.len() {
+            0 | 1 => first,
+            more => format!("{first}; and {} more", more - 1),
+        }
+    }
+}
+
 impl std::error::Error for Complaints {}
 
 /// The list under its heading. What became of it (`Nothing was started.`) is for the caller to say.

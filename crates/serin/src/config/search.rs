@@ -23,7 +23,7 @@ const DEEPEST: usize = 32;
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// `--config FILE`: this one and no other.
-    pub file: Option<PathBuf>,
+    pub config: Option<PathBuf>,
 }
 
 /// A configuration that was found.
@@ -52,7 +52,7 @@ pub fn candidates(environment: &Environment) -> Vec<PathBuf> {
 /// Finds and reads the configuration; `None`: there is none anywhere. A file that cannot be read is
 /// passed over as OpenCanary does; one with a mistake in it is not.
 pub(crate) fn find(selection: &Selection, environment: &Environment) -> Result<Option<Found>, Complaints> {
-    let named = selection.file.clone().or_else(|| environment.get("SERIN_CONFIG").map(PathBuf::from));
+    let named = selection.config.clone().or_else(|| environment.get("SERIN_CONFIG").map(PathBuf::from));
     if let Some(file) = named {
         return match read(&file) {
             Ok(text) => Ok(Some(Found { file, text, notes: Vec::new() })),
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_named_file_that_is_not_there_stops() {
-        let selection = Selection { file: Some("/nowhere/serin.toml".into()) };
+        let selection = Selection { config: Some("/nowhere/serin.toml".into()) };
         let complaints = find(&selection, &Environment::default()).err().unwrap();
         assert_eq!(
             complaints.to_string(),
