@@ -4,6 +4,8 @@
 //! meaning. Serin's own kinds stand at 21001 and above. `catalogue.golden` beside this crate's
 //! manifest lists them all, so that no output changes unseen.
 
+use std::sync::{Mutex, PoisonError};
+
 /// How far a peer went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Intent {
@@ -109,6 +111,59 @@ impl Kind {
 pub fn by_name(name: &str) -> Option<&'static Kind> {
     ALL.iter().copied().find(|it| it.name == name)
 }
+
+/// A kind as a stored event names it: the table's own where the name is known. What a newer version
+/// wrote gets a kind with its number, intent, severity and ports, but no fields of its own.
+///
+/// Such kinds live as long as the process. A process remembers [`FOREIGN_MAX`] of them; more, which
+/// only a damaged store can name, all become [`UNKNOWN`].
+#[must_use]
+pub fn stored(name: &str, logtype: u32, intent: Intent, severity: Severity, ports: Ports) -> &'static Kind {
+    static FOREIGN: Mutex<Vec<&'static Kind>> = Mutex::new(Vec::new());
+    if let Some(kind) = by_name(name) {
+        return kind;
+    }
+    let mut foreign = FOREIGN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kind) = foreign.iter().find(|it| it.name == name) {
+        return kind;
+    }
+    if foreign.len() >= FOREIGN_MAX || name.len() > FOREIGN_NAME_MAX {
+        return &UNKNOWN;
+    }
+    let name: &'static str = Box::leak(name.into());
+    let kind: &'static Kind = Box::leak(Box::new(Kind {
+        logtype,
+        name,
+        service: before_dot(name),
+        fields: &[],
+        details: &[],
+        sentence: "{src} did something that a newer version of Serin reported",
+        intent,
+        severity,
+        ports,
+    }));
+    foreign.push(kind);
+    kind
+}
+
+/// How many kinds of other versions a process remembers: several times as many as there are.
+pub const FOREIGN_MAX: usize = 512;
+
+/// Bytes of such a kind's name.
+const FOREIGN_NAME_MAX: usize = 64;
+
+/// Stands for a kind of which nothing could be read. Nobody reports it, so it is not in [`ALL`].
+pub static UNKNOWN: Kind = Kind {
+    logtype: 0,
+    name: "unknown.unknown",
+    service: "unknown",
+    fields: &[],
+    details: &[],
+    sentence: "{src} did something that cannot be read any more",
+    intent: Intent::Interact,
+    severity: Severity::Medium,
+    ports: Ports::Numbers,
+};
 
 macro_rules! kinds {
     ($($constant:ident = $logtype:literal $name:literal $intent:ident $severity:ident
@@ -300,6 +355,16 @@ mod tests {
             }
             assert!(!kind.sentence.contains("{PASSWORD}"), "{} tells a password", kind.name);
         }
+    }
+
+    #[test]
+    fn kinds_of_other_versions_keep_what_is_known_of_them() {
+        let as_stored = |name| stored(name, 22001, Intent::Login, Severity::High, Ports::Text);
+        assert!(std::ptr::eq(as_stored("ftp.login"), &raw const FTP_LOGIN));
+        let newer = as_stored("teapot.brew");
+        assert_eq!((newer.service, newer.logtype, newer.ports), ("teapot", 22001, Ports::Text));
+        assert!(std::ptr::eq(newer, as_stored("teapot.brew")), "remembered, not made again");
+        assert_eq!(as_stored(&"x".repeat(65)), &UNKNOWN);
     }
 
     /// `UPDATE=1 cargo test` rewrites the file; its diff shows what users' parsers will see.
