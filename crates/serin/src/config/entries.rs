@@ -51,6 +51,11 @@ impl Entries {
         self.values.get(key)
     }
 
+    /// Whether there is a table or setting of exactly this name.
+    pub(crate) fn mentions(&self, path: &str) -> bool {
+        self.places.contains_key(path)
+    }
+
     /// All settings, by key.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.values.iter()

@@ -30,6 +30,13 @@ impl Environment {
         Self { variables: std::env::vars_os().filter_map(text).collect() }
     }
 
+    /// The same without what overrides settings: for a file that is to be read as it is.
+    #[must_use]
+    pub(crate) fn without_overrides(mut self) -> Self {
+        self.variables.retain(|name, _| !name.starts_with(PREFIX));
+        self
+    }
+
     /// One variable, where it is set and not empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -128,6 +128,62 @@ pub(crate) fn all(catalogue: Catalogue) -> Vec<Known> {
     all
 }
 
+/// One table of `serin.toml`.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// `ftp`, or `tcpbanner_N`; empty for what stands outside of any table.
+    pub(crate) name: String,
+    /// What it is about, a sentence.
+    pub(crate) about: String,
+    /// Its settings.
+    pub(crate) settings: Vec<Known>,
+}
+
+/// Every setting of this version by table, in the order in which a person wants to read them.
+pub(crate) fn sections(catalogue: Catalogue) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    let mut put = |known: Known, about: &dyn Fn(&str) -> String| {
+        let name = known.name.split_once('.').map_or("", |it| it.0).to_owned();
+        match sections.iter_mut().find(|it| it.name == name) {
+            Some(section) => section.settings.push(known),
+            None => sections.push(Section { about: about(&name), name, settings: vec![known] }),
+        }
+    };
+    for known in sensor() {
+        put(known, &|name| about_sensor(name).to_owned());
+    }
+    for it in catalogue.services {
+        for known in service(it) {
+            let about = |name: &str| match name.strip_suffix("_N") {
+                Some(base) => format!("One of the numbered sections of {base}; N is 1, 2, 3, ..."),
+                None => format!("{}.", it.about.trim_end_matches('.')),
+            };
+            put(known, &about);
+        }
+    }
+    sections
+}
+
+fn about_sensor(section: &str) -> &'static str {
+    match section {
+        "device" => "The sensor itself.",
+        "console" => "The web console.",
+        "limits" => "What peers may use up.",
+        "store" => "Where and for how long events are kept.",
+        "run" => "How the process runs.",
+        "ip" => "Whom to ignore.",
+        "logtype" => "What to ignore.",
+        _ => "Bait.",
+    }
+}
+
+impl Known {
+    /// The name inside of its section.
+    pub(crate) fn short(&self) -> &str {
+        self.name.split_once('.').map_or(&self.name, |it| it.1)
+    }
+}
+
 /// The setting of this name, numbered sections included.
 pub(crate) fn find<'a>(table: &'a [Known], key: &str) -> Option<&'a Known> {
     let pattern = pattern(key);

@@ -5,17 +5,21 @@
 //! one table of all settings (`keys`), and a [`Config`] is what is left: plain data. Files and
 //! folders are read in `search` alone.
 
+mod check;
 mod draft;
 mod entries;
 mod environment;
 mod honeycreds;
 mod ignore;
+mod import;
+mod init;
 mod json;
-pub(crate) mod keys;
-pub(crate) mod later;
+mod keys;
+mod later;
 mod native;
 mod opencanary;
 mod report;
+mod schema;
 mod search;
 pub mod sensor;
 mod toml;
@@ -28,10 +32,14 @@ use serin_services::conf::{Conf, Folder};
 
 use crate::outputs::{self, OutputConf, OutputType};
 
+pub use check::check;
 pub use environment::Environment;
 pub use honeycreds::{Bait, Credential, Honeycreds, Secret};
 pub use ignore::Ignore;
+pub use import::import;
+pub use init::{PERSONAS, Persona, init};
 pub use report::{Complaints, Note, Place};
+pub use schema::{schema, settings_page};
 pub use search::{Selection, candidates};
 pub use sensor::Durability;
 

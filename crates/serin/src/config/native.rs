@@ -64,8 +64,8 @@ pub(crate) fn is_port(value: &Value) -> bool {
     value.as_u64().is_some_and(|it| (1..=65535).contains(&it))
 }
 
-/// The outputs: `[outputs.NAME]` with a `type` and its settings. Where none is named, events are
-/// printed.
+/// The outputs: `[outputs.NAME]` with a `type` and its settings. Where there is no `[outputs]` at
+/// all, events are printed; an empty one means that nothing is.
 pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
     let mut tables: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut wrong_ones = Vec::new();
@@ -82,7 +82,7 @@ pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
     for (key, text) in wrong_ones {
         draft.complain(&key, text);
     }
-    if tables.is_empty() {
+    if tables.is_empty() && !draft.entries.mentions("outputs") {
         return printed(draft).into_iter().collect();
     }
     tables.into_iter().filter_map(|(name, settings)| output(draft, &name, &settings)).collect()

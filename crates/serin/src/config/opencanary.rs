@@ -33,10 +33,11 @@ pub(crate) fn judge(draft: &mut Draft) {
 
 /// Takes one setting over, with a note or a complaint where it needs one.
 fn accept(draft: &mut Draft, key: &str, value: Value) {
-    let known = keys::find(&draft.table, key).is_some();
-    let service = later::service_of(&key.to_ascii_lowercase());
+    // `SIP.honeycreds` and `sip.honeycreds` are both in use.
+    let name = if key.ends_with(".honeycreds") { key.to_ascii_lowercase() } else { key.to_owned() };
+    let known = keys::find(&draft.table, &name).is_some();
+    let service = later::service_of(&name);
     if !known && service.is_none() {
-        // `SIP.honeycreds` and `sip.honeycreds` are both in use.
         if later::UNUSED.contains(&key) {
             if key == "portscan.iptables_path" {
                 draft.note(key, "is no longer read, by OpenCanary neither");
@@ -52,7 +53,7 @@ fn accept(draft: &mut Draft, key: &str, value: Value) {
     if let Some(text) = text_rule(key, &value) {
         draft.complain(key, text);
     } else if known {
-        draft.conf.set(key, value);
+        draft.conf.set(name, value);
     } else if keys::is_switch(key) && value == Value::Bool(true) {
         let service = service.unwrap_or_default();
         if key == format!("{service}.enabled") {

@@ -105,7 +105,7 @@ impl fmt::Display for Complaints {
 }
 
 /// The file's name for a heading.
-fn name_of(file: Option<&std::path::Path>) -> String {
+pub(crate) fn name_of(file: Option<&std::path::Path>) -> String {
     file.map_or_else(|| "configuration".to_owned(), |it| it.display().to_string())
 }
 

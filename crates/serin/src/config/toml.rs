@@ -115,6 +115,31 @@ fn object(table: &dyn TableLike) -> Value {
     table.iter().map(|(name, item)| (name.to_owned(), value_of(item))).collect::<Map<_, _>>().into()
 }
 
+/// A value as it stands in a `serin.toml`, on one line. What TOML cannot say (null) is left out of
+/// lists and tables, and is an empty string elsewhere.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "\"\"".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        // JSON's escapes are TOML's, but for one character that JSON leaves alone.
+        Value::String(_) => value.to_string().replace('\u{7f}', "\\u007f"),
+        Value::Array(list) => {
+            let list: Vec<_> = list.iter().filter(|it| !it.is_null()).map(text).collect();
+            format!("[{}]", list.join(", "))
+        }
+        Value::Object(map) => {
+            let members = map.iter().filter(|it| !it.1.is_null());
+            let members: Vec<_> = members.map(|(key, it)| format!("{} = {}", name(key), text(it))).collect();
+            if members.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", members.join(", ")) }
+        }
+    }
+}
+
+/// A name as it stands before `=`: quoted where it has dots or blanks.
+pub(crate) fn name(name: &str) -> String {
+    toml_edit::Key::new(name).to_string().trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -139,6 +164,14 @@ mod tests {
         assert_eq!(entries.find("outputs.siem.type").unwrap().key, Place::At { line: 5, column: 1 });
         let inside = entries.find("telnet.honeycreds.0.username").unwrap();
         assert_eq!(inside.value, Place::At { line: 7, column: 12 });
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let value = json!({ "a.b": ["\r\n\u{7f}\"\\ü", -1, 1.5, true, { "c": {} }], "": [] });
+        let text = format!("[s]\nx = {}\n", text(&value));
+        let entries = read(&text, &|it| it == "s.x").unwrap();
+        assert_eq!(entries.get("s.x"), Some(&value), "{text}");
     }
 
     #[test]

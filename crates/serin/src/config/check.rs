@@ -1,0 +1,36 @@
+//! `serin check`: everything that is wrong with a configuration, or worth knowing of it.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::report::name_of;
+use super::{Catalogue, Complaints, Config, Dialect, Environment, NOTHING_STARTED, Selection, load_with};
+
+/// Checks the configuration that `selection` finds, and tells. Exit status 0 or 1.
+pub fn check(selection: &Selection, environment: &Environment, out: &mut dyn Write) -> ExitCode {
+    let result = load_with(Catalogue::whole(), selection, environment);
+    let status = if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    match tell(&result, out) {
+        Ok(()) => status,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+pub(crate) fn tell(result: &Result<Config, Complaints>, out: &mut dyn Write) -> io::Result<()> {
+    let config = match result {
+        Ok(config) => config,
+        Err(complaints) => return writeln!(out, "{complaints}\n{NOTHING_STARTED}"),
+    };
+    let file = match config.dialect {
+        Dialect::Demo => "no configuration found, the demo profile".to_owned(),
+        Dialect::Native | Dialect::OpenCanary => name_of(config.file.as_deref()),
+    };
+    match config.notes.len() {
+        0 => writeln!(out, "{file}: fine"),
+        count => {
+            let things = if count == 1 { "thing" } else { "things" };
+            writeln!(out, "{file}: fine, with {count} {things} to know\n")?;
+            config.notes.iter().try_for_each(|it| writeln!(out, "  {it}"))
+        }
+    }
+}
