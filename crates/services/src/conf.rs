@@ -92,6 +92,12 @@ impl Conf {
         self.folders.insert(key.into(), folder);
     }
 
+    /// The same settings on a host of this identity.
+    #[must_use]
+    pub fn with_identity(self, identity: Identity) -> Self {
+        Self { identity, ..self }
+    }
+
     /// The value of `key`, where it was set.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {

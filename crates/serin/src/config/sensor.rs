@@ -249,6 +249,20 @@ impl From<store::Settings> for Store {
     }
 }
 
+impl Store {
+    /// How long and how much to keep, in the store's own terms.
+    pub(crate) fn retention(&self) -> serin_store::Retention {
+        const DAY: Duration = Duration::from_hours(24);
+        const MEGABYTE: u64 = 1_000_000;
+        serin_store::Retention {
+            keep: self.keep_days.map_or(Duration::MAX, |it| DAY.saturating_mul(it)),
+            // Counts by hour are small and show what the events no longer can.
+            keep_counts: self.keep_days.map_or(Duration::MAX, |it| DAY.saturating_mul(it).saturating_mul(4)),
+            max_bytes: self.max_size_mb.map_or(u64::MAX, |it| u64::from(it) * MEGABYTE),
+        }
+    }
+}
+
 impl From<run::Settings> for Run {
     fn from(it: run::Settings) -> Self {
         Self { user: above_zero(it.user), group: above_zero(it.group), sandbox: it.sandbox }

@@ -66,3 +66,5 @@ pub trait Output: Send + fmt::Debug {
         batch: &'a [Vec<u8>],
     ) -> Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'a>>;
 }
+pub(crate) mod manager;
+pub use manager::OutputStatus;

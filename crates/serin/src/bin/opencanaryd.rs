@@ -1,0 +1,7 @@
+//! The `opencanaryd` command: OpenCanary's verbs for Serin.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    serin::cli::opencanaryd::main()
+}

@@ -1,0 +1,165 @@
+//! `serin run`: from a configuration to a running sensor, and back to nothing.
+
+use std::io::{self, IsTerminal as _};
+use std::net::TcpListener as BoundSocket;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serin_services::conf::Identity;
+use serin_store::{Reader, Store};
+
+use super::{Sensor as Arguments, fail};
+use crate::config::Config;
+use crate::runtime::journal::{Journal, Opened, replacement};
+use crate::runtime::privileges::{self, Plan};
+use crate::runtime::running::Running;
+use crate::runtime::sensor::{self, Sensor, Unavailable, Wanted};
+use crate::state::StateDir;
+
+/// Runs the sensor until it is told to stop.
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    start_log();
+    let config = match arguments.load() {
+        Ok(config) => config,
+        Err(complaints) => {
+            eprint!("{complaints}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match prepare(arguments, config).and_then(Prepared::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("SERIN_LOG").unwrap_or_else(|_| EnvFilter::new("warn,serin=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Everything that is done before there are threads: sockets open, privileges given up.
+struct Prepared {
+    arguments: Arguments,
+    config: Config,
+    state: StateDir,
+    identity: Identity,
+    ports: Vec<(Wanted, BoundSocket)>,
+    unavailable: Vec<Unavailable>,
+    console: Option<BoundSocket>,
+    privileges: privileges::Outcome,
+    began: Instant,
+}
+
+fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
+    let began = Instant::now();
+    let folder = arguments.state_dir.clone().or_else(|| config.store.state_dir.clone().map(PathBuf::from));
+    let state = StateDir::choose(folder.as_deref());
+    state.create()?;
+    let identity = state.identity(&config.hostname)?;
+    raise_descriptor_limit();
+    let (wanted, mut unavailable) = sensor::wanted(&config, &identity, &state);
+    let mut ports = Vec::new();
+    for port in wanted {
+        match sensor::open(&port, sensor::only_v6(&config)) {
+            Ok(socket) => ports.push((port, socket)),
+            Err(error) => unavailable.push(error),
+        }
+    }
+    let console = match config.console.map(|it| (it, BoundSocket::bind(it))) {
+        Some((_, Ok(socket))) => Some(socket),
+        Some((address, Err(error))) => {
+            let why = format!(
+                "console.listen: {address} cannot be opened: {error}; choose another, or \"\" for none"
+            );
+            unavailable.push(Unavailable { service: "console", why });
+            None
+        }
+        None => None,
+    };
+    let privileges = privileges::give_up(&Plan {
+        user: config.run.user.as_deref(),
+        group: config.run.group.as_deref(),
+        sandbox: config.run.sandbox,
+        writable: vec![state.path().to_owned()],
+        logs: Vec::new(),
+        readable: config.file.iter().filter_map(|it| it.parent()).map(PathBuf::from).collect(),
+    })?;
+    Ok(Prepared {
+        arguments: arguments.clone(),
+        config,
+        state,
+        identity,
+        ports,
+        unavailable,
+        console,
+        privileges,
+        began,
+    })
+}
+
+/// As many connections as the system lets us have.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files stays");
+    }
+}
+
+impl Prepared {
+    fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("serin")
+            .build()
+            .context("worker threads")?;
+        let outcome = runtime.block_on(self.serve());
+        // What is still at work (a name look-up of an output, say) must not hold up the end.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        outcome
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        let (journal, replaced) = open_journal(&self.config, &self.state)?;
+        let mut sensor = Sensor::new(&self.config, self.identity, self.state, &journal);
+        let mut unavailable = self.unavailable;
+        for (wanted, socket) in self.ports {
+            if let Err(error) = sensor.serve(wanted, socket, &self.config) {
+                unavailable.push(error);
+            }
+        }
+        let arguments = self.arguments;
+        let reload = Box::new(move || arguments.load());
+        let mut running = Running::start(reload, self.config, sensor, journal, unavailable);
+        if let Some(socket) = self.console {
+            socket.set_nonblocking(true).context("console.listen")?;
+            running.open_console(tokio::net::TcpListener::from_std(socket).context("console.listen")?);
+        }
+        running.announce(replaced, &self.privileges, self.began).await;
+        running.until_stopped().await
+    }
+}
+
+/// Opens the store and starts its writer. A damaged database that was moved aside is told.
+fn open_journal(config: &Config, state: &StateDir) -> anyhow::Result<(Journal, Option<String>)> {
+    let mut options = serin_store::Options::new(state.database());
+    options.durability = match config.store.durability {
+        crate::config::Durability::Full => serin_store::Durability::Full,
+        crate::config::Durability::Normal => serin_store::Durability::Normal,
+    };
+    let (store, opened) = Store::open(&options).context("the event store")?;
+    let reader = Reader::open(&options.path).context("the event store")?;
+    let journal = Journal::start(Opened { store, reader, options, node_id: config.node_id.as_str().into() })
+        .context("the event store's thread")?;
+    Ok((journal, replacement(&opened.found)))
+}

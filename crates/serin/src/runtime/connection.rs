@@ -1,0 +1,437 @@
+//! One connection: feeds a dialogue, does what it asks for, holds it to its limits.
+//!
+//! Buffers exist only while bytes are in flight, so that an idle peer costs little more than its
+//! socket. Whatever the peer does is an event or nothing; nothing here writes to the error log.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use serin_event::{Event, Tainted, kinds};
+use serin_services::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opening, TlsPeer};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::port::{Port, TlsMode};
+use super::recorder::Conversation;
+use super::seats::Seat;
+use super::stream::Stream;
+use super::tls;
+
+/// Plays `port`'s service for one peer until either side has had enough.
+pub(crate) async fn converse(port: Arc<Port>, socket: TcpStream, peer: SocketAddr, seat: Seat) {
+    let local = socket.local_addr().unwrap_or(peer);
+    let mut talk = Talk::new(port, peer, local, seat);
+    let why = match talk.begin(socket).await {
+        Ok(stream) => talk.go_on(stream).await,
+        Err(why) => why,
+    };
+    talk.finish(why).await;
+}
+
+/// Why a conversation stops here.
+enum End {
+    /// The peer, the dialogue or a limit ended it.
+    Closed(Closed),
+    /// TLS could not be agreed on; in rustls's words.
+    Tls(String),
+    /// The dialogue panicked.
+    Panicked,
+}
+
+/// What came of waiting for the peer.
+enum Heard {
+    Bytes,
+    Nothing,
+    Late,
+    Told(&'static str),
+}
+
+struct Talk {
+    port: Arc<Port>,
+    seat: Seat,
+    at: Conversation,
+    dialogue: Option<Box<dyn Dialogue>>,
+    out: Actions,
+    /// What the dialogue could not use yet.
+    held: Vec<u8>,
+    /// The first bytes, for an event about a peer that did nothing else.
+    first: Vec<u8>,
+    received: u64,
+    opened: Instant,
+    heard: Instant,
+    timer: Option<Instant>,
+    tls: Option<TlsPeer>,
+    reported: bool,
+    /// Whether bytes have come that the dialogue has not seen.
+    unfed: bool,
+}
+
+impl Talk {
+    fn new(port: Arc<Port>, peer: SocketAddr, local: SocketAddr, seat: Seat) -> Self {
+        let now = Instant::now();
+        let at = port.recorder.conversation(port.service.name, peer, local);
+        Self {
+            port,
+            seat,
+            at,
+            dialogue: None,
+            out: Actions::new(serin_event::Timestamp(0)),
+            held: Vec::new(),
+            first: Vec::new(),
+            received: 0,
+            opened: now,
+            heard: now,
+            timer: None,
+            tls: None,
+            reported: false,
+            unfed: false,
+        }
+    }
+
+    /// Agrees on TLS where the port speaks it from the start, and opens the dialogue.
+    async fn begin(&mut self, socket: TcpStream) -> Result<Stream, End> {
+        let mut stream = Stream::plain(socket);
+        if let TlsMode::AtOnce(_) = self.port.tls {
+            // Somebody who speaks plainly to a TLS port gets the dialogue's plain answer.
+            if self.speaks_tls(&mut stream).await? {
+                stream = self.secure(stream).await?;
+            }
+        }
+        let opening = Opening {
+            peer: self.at.peer,
+            local: self.at.local,
+            seed: self.at.session,
+            tls: self.tls.clone(),
+        };
+        let mut dialogue = (self.port.open)();
+        self.call(|talk| {
+            dialogue.open(&opening, &mut talk.out);
+            talk.dialogue = Some(dialogue);
+        })?;
+        Ok(stream)
+    }
+
+    /// Whether the peer's first byte starts a TLS handshake record.
+    async fn speaks_tls(&mut self, stream: &mut Stream) -> Result<bool, End> {
+        self.listen(stream).await?;
+        Ok(self.held.first() == Some(&tls::HANDSHAKE))
+    }
+
+    async fn go_on(&mut self, mut stream: Stream) -> End {
+        loop {
+            match self.act(&mut stream).await {
+                Ok(None) => {}
+                Ok(Some(secured)) => {
+                    stream = secured;
+                    continue;
+                }
+                Err(end) => return end,
+            }
+            if !self.unfed
+                && let Err(end) = self.listen(&mut stream).await
+            {
+                return end;
+            }
+            if std::mem::take(&mut self.unfed)
+                && let Err(end) = self.feed(&mut stream).await
+            {
+                return end;
+            }
+        }
+    }
+
+    /// Hands what is held to the dialogue, which takes all that it can.
+    async fn feed(&mut self, stream: &mut Stream) -> Result<(), End> {
+        let held = std::mem::take(&mut self.held);
+        let mut outcome = Ok(0);
+        self.call(|talk| {
+            if let Some(dialogue) = &mut talk.dialogue {
+                outcome = dialogue.input(&held, &mut talk.out).map(<[u8]>::len);
+            }
+        })?;
+        match outcome {
+            Ok(0) => Ok(()),
+            Ok(rest) if rest > self.port.service.backlog => {
+                self.act(stream).await?;
+                Err(End::Closed(Closed::ByLimit("more bytes of one message than are held")))
+            }
+            Ok(rest) => {
+                self.held = held;
+                let used = self.held.len().saturating_sub(rest);
+                self.held.drain(..used);
+                self.held.shrink_to_fit();
+                Ok(())
+            }
+            Err(Broken(limit)) => {
+                // What was answered before the limit is still sent.
+                self.act(stream).await?;
+                Err(End::Closed(Closed::ByLimit(limit)))
+            }
+        }
+    }
+
+    /// Runs a piece of the dialogue. A panic ends this connection and nothing else.
+    fn call(&mut self, step: impl FnOnce(&mut Self)) -> Result<(), End> {
+        self.out.now = self.port.recorder.now();
+        catch_unwind(AssertUnwindSafe(|| step(self))).map_err(|_| End::Panicked)
+    }
+
+    /// Does what the dialogue wants, in order. A new stream comes back when TLS was wanted.
+    async fn act(&mut self, stream: &mut Stream) -> Result<Option<Stream>, End> {
+        let actions: Vec<Action> = self.out.drain().collect();
+        let mut outbox: Option<Cow<'static, [u8]>> = None;
+        let mut actions = actions.into_iter();
+        let mut result = Ok(None);
+        while let Some(action) = actions.next() {
+            result = match action {
+                Action::Report(event) => {
+                    self.report(event).await;
+                    Ok(None)
+                }
+                Action::Send(bytes) => {
+                    match &mut outbox {
+                        Some(before) => before.to_mut().extend_from_slice(&bytes),
+                        None => outbox = Some(bytes),
+                    }
+                    Ok(None)
+                }
+                Action::Timer(time) => {
+                    self.timer = Some(Instant::now() + time);
+                    Ok(None)
+                }
+                Action::Wait(time) => {
+                    let sent = self.send(stream, outbox.take()).await;
+                    if sent.is_ok() {
+                        self.pause(time).await;
+                    }
+                    sent.map(|()| None)
+                }
+                Action::Close => self.send(stream, outbox.take()).await.and(Err(End::Closed(Closed::ByUs))),
+                Action::Reset => {
+                    stream.reset_on_close();
+                    Err(End::Closed(Closed::ByUs))
+                }
+                Action::StartTls => match self.send(stream, outbox.take()).await {
+                    Ok(()) => self.secure(std::mem::take(stream)).await.map(Some),
+                    Err(end) => Err(end),
+                },
+            };
+            if !matches!(result, Ok(None)) {
+                break;
+            }
+        }
+        // The conversation is over or starts anew, but what the peer did is told all the same.
+        for action in actions {
+            if let Action::Report(event) = action {
+                self.report(event).await;
+            }
+        }
+        if matches!(result, Ok(None)) {
+            self.send(stream, outbox.take()).await?;
+        }
+        if matches!(result, Err(End::Closed(Closed::ByUs))) {
+            stream.finish().await;
+        }
+        result
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        tokio::select! {
+            () = sleep(time) => {}
+            _ = self.seat.told() => {}
+        }
+    }
+
+    async fn send(&mut self, stream: &mut Stream, bytes: Option<Cow<'static, [u8]>>) -> Result<(), End> {
+        let Some(bytes) = bytes else { return Ok(()) };
+        let sending = async {
+            stream.write_all(&bytes).await?;
+            stream.flush().await
+        };
+        match timeout(WRITE_PATIENCE, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Closed(Closed::ByPeer)),
+            Err(_) => Err(End::Closed(Closed::ByLimit("nothing read for 30 seconds"))),
+        }
+    }
+
+    /// Waits until more has come, or until one of the limits on waiting is reached.
+    async fn listen(&mut self, stream: &mut Stream) -> Result<(), End> {
+        let (deadline, limit) = self.deadline();
+        match self.hear(stream, deadline).await {
+            Heard::Bytes => {
+                self.heard = Instant::now();
+                self.unfed = true;
+                self.seat.active();
+                if self.received > self.port.limits.session_bytes {
+                    return Err(End::Closed(Closed::ByLimit("more bytes than one session may send")));
+                }
+                Ok(())
+            }
+            Heard::Nothing => Err(End::Closed(Closed::ByPeer)),
+            Heard::Told(why) => Err(End::Closed(Closed::ByLimit(why))),
+            Heard::Late => match limit {
+                Some(name) => Err(End::Closed(Closed::ByLimit(name))),
+                None => {
+                    self.timer = None;
+                    self.call(|talk| {
+                        if let Some(dialogue) = &mut talk.dialogue {
+                            dialogue.timer(&mut talk.out);
+                        }
+                    })
+                }
+            },
+        }
+    }
+
+    /// The next moment at which something happens though the peer is silent, and the limit's name;
+    /// no name for the dialogue's own timer.
+    fn deadline(&self) -> (Instant, Option<&'static str>) {
+        let limits = &self.port.limits;
+        let silent = (self.heard + self.port.service.idle, Some("silent for too long"));
+        let whole = (self.opened + limits.session_time, Some("longer than one session may last"));
+        let mut next = if silent.0 <= whole.0 { silent } else { whole };
+        if self.received == 0 && self.opened + limits.first_byte < next.0 {
+            next = (self.opened + limits.first_byte, Some("no first byte in time"));
+        }
+        match self.timer {
+            Some(timer) if timer <= next.0 => (timer, None),
+            _ => next,
+        }
+    }
+
+    async fn hear(&mut self, stream: &mut Stream, deadline: Instant) -> Heard {
+        let Self { held, first, received, seat, .. } = self;
+        let reading = poll_fn(|cx| {
+            if let Some(why) = seat.told_to_leave(cx.waker()) {
+                return Poll::Ready(Heard::Told(why));
+            }
+            SCRATCH.with_borrow_mut(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        let bytes = buffer.filled();
+                        *received = received.saturating_add(bytes.len() as u64);
+                        let room = FIRST_BYTES.saturating_sub(first.len());
+                        first.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+                        held.extend_from_slice(bytes);
+                        Poll::Ready(Heard::Bytes)
+                    }
+                    Poll::Ready(_) => Poll::Ready(Heard::Nothing),
+                }
+            })
+        });
+        timeout_at(deadline, reading).await.unwrap_or(Heard::Late)
+    }
+
+    /// Speaks TLS from here on; what is held is the beginning of the peer's side of it.
+    async fn secure(&mut self, stream: Stream) -> Result<Stream, End> {
+        let Some(config) = self.port.tls.config() else {
+            return Err(End::Tls("this port has no certificate".to_owned()));
+        };
+        let mut stream = stream;
+        while !tls::hello_is_whole(&self.held) {
+            self.listen(&mut stream).await?;
+        }
+        let mut peer = tls::fingerprint(&self.held);
+        let prefix = std::mem::take(&mut self.held);
+        let secured = match timeout(TLS_PATIENCE, stream.secure(config, prefix)).await {
+            Ok(Ok(secured)) => secured,
+            Ok(Err(error)) => {
+                self.tls = Some(peer);
+                return Err(End::Tls(error.to_string()));
+            }
+            Err(_) => {
+                self.tls = Some(peer);
+                return Err(End::Closed(Closed::ByLimit("a TLS handshake longer than 20 seconds")));
+            }
+        };
+        peer.alpn = secured.alpn();
+        self.tls = Some(peer.clone());
+        self.heard = Instant::now();
+        self.unfed = false;
+        self.call(|talk| {
+            if let Some(dialogue) = &mut talk.dialogue {
+                dialogue.secured(&peer, &mut talk.out);
+            }
+        })?;
+        Ok(secured)
+    }
+
+    async fn report(&mut self, event: Event) {
+        self.reported = true;
+        self.port.recorder.record(event, &self.at).await;
+    }
+
+    /// Tells how it ended, so that no touch is without an event.
+    async fn finish(&mut self, end: End) {
+        if let (Some(mut dialogue), false) = (self.dialogue.take(), matches!(end, End::Panicked)) {
+            let why = if let End::Closed(why) = end { why } else { Closed::ByPeer };
+            let _ = self.call(|talk| dialogue.closed(why, &mut talk.out));
+            let last: Vec<Action> = self.out.drain().collect();
+            for action in last {
+                if let Action::Report(event) = action {
+                    self.report(event).await;
+                }
+            }
+        }
+        let reason = match end {
+            End::Panicked => {
+                self.port.recorder.panicked(&self.at, &self.first).await;
+                "our mistake; the first bytes are kept for the report".to_owned()
+            }
+            End::Tls(error) => format!("TLS: {error}"),
+            End::Closed(Closed::ByLimit(limit)) => limit.to_owned(),
+            End::Closed(Closed::ByPeer | Closed::ByUs) => String::new(),
+        };
+        // A peer that has left its event and then falls silent has broken nothing.
+        if self.reported && (reason.is_empty() || reason == "silent for too long" || reason == STOPPING) {
+            return;
+        }
+        let event = self.ending(&reason);
+        self.report(event).await;
+    }
+
+    fn ending(&self, reason: &str) -> Event {
+        let kind = if reason.is_empty() { &kinds::CONNECTION_TOUCHED } else { &kinds::CONNECTION_BROKEN };
+        let millis = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let mut event = Event::new(kind)
+            .with("BYTES", i64::try_from(self.received).unwrap_or(i64::MAX))
+            .with("DATA", Tainted::new(&self.first, FIRST_BYTES))
+            .with("DURATION_MS", millis)
+            .with("SERVICE", self.port.service.name);
+        if !reason.is_empty() {
+            event = event.with("REASON", reason.to_owned());
+        }
+        if let Some(tls) = &self.tls {
+            event = event
+                .with("JA3", tls.ja3.clone())
+                .with("JA4", tls.ja4.clone())
+                .with("SNI", Tainted::new(tls.sni.as_bytes(), 255));
+        }
+        event
+    }
+}
+
+/// What a connection is told when the sensor stops or its service is switched off.
+pub(crate) const STOPPING: &str = "the service stopped";
+
+/// A peer that reads nothing for so long is hung up on.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+const TLS_PATIENCE: Duration = Duration::from_secs(20);
+/// As much as OpenCanary's banner service shows of what it was sent.
+const FIRST_BYTES: usize = 255;
+
+thread_local! {
+    /// One read's worth, shared by all connections of a worker thread.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
+}

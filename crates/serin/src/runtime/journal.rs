@@ -1,0 +1,421 @@
+//! Between whoever records and whoever reads: one writer thread, group commit, a warm tail.
+//!
+//! What waits is written in one transaction; a record is handed to readers only after it is
+//! durable. While the store cannot write (full disk, damaged file), records wait in a bounded ring,
+//! detection goes on, and what is lost is counted by kind and told as one event.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serin_event::{Event, Record, Tainted, Timestamp, Value, kinds};
+use serin_store::{DeadLetter, Found, ReaderState, Retention, Store};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::clock;
+
+/// The way into the store and out of it again. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+struct Shared {
+    tail: Mutex<VecDeque<Arc<Record>>>,
+    /// The last durable record's number.
+    stored: watch::Sender<u64>,
+    /// Readers' cursors and states that are not saved yet.
+    readers: Mutex<HashMap<String, ReaderState>>,
+    reader: Mutex<serin_store::Reader>,
+    health: Mutex<Health>,
+    path: PathBuf,
+}
+
+/// How the store is doing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health {
+    /// Why nothing can be written at the moment.
+    pub(crate) trouble: Option<String>,
+    /// Records that wait for the store to write again.
+    pub(crate) waiting: usize,
+    /// Records lost since the start because the store could not write for too long.
+    pub(crate) lost: u64,
+    /// How long the last transaction took.
+    pub(crate) last_commit: Duration,
+}
+
+enum Command {
+    Append(Box<Record>),
+    /// Write what waits, and the readers' cursors.
+    Save,
+    /// Delete what is too old or too much.
+    Retire(Retention),
+    Bury(DeadLetter),
+    Stop(oneshot::Sender<()>),
+}
+
+/// What the writer thread starts with.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) reader: serin_store::Reader,
+    pub(crate) options: serin_store::Options,
+    /// For the one event about lost records.
+    pub(crate) node_id: Arc<str>,
+}
+
+impl Journal {
+    /// Starts the writer thread.
+    pub(crate) fn start(opened: Opened) -> std::io::Result<Self> {
+        let last = opened.store.last_seq();
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let shared = Arc::new(Shared {
+            tail: Mutex::new(VecDeque::with_capacity(TAIL)),
+            stored: watch::Sender::new(last),
+            readers: Mutex::default(),
+            reader: Mutex::new(opened.reader),
+            health: Mutex::default(),
+            path: opened.options.path.clone(),
+        });
+        let mut writer = Writer {
+            store: Some(opened.store),
+            options: opened.options,
+            node_id: opened.node_id,
+            shared: shared.clone(),
+            waiting: VecDeque::new(),
+            lost: BTreeMap::new(),
+            retry_at: None,
+            failures: 0,
+            more_to_retire: None,
+        };
+        thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(queue))?;
+        Ok(Self { shared, commands })
+    }
+
+    /// Hands a record to the store. Waits only when the queue is full, which slows down the one
+    /// peer whose event it is.
+    pub(crate) async fn append(&self, record: Record) {
+        // The writer ends only when the sensor stops.
+        let _ = self.commands.send(Command::Append(Box::new(record))).await;
+    }
+
+    /// Saves the readers' cursors; called once a second.
+    pub(crate) async fn save(&self) {
+        let _ = self.commands.send(Command::Save).await;
+    }
+
+    /// Deletes what is too old or too much, a little at a time.
+    pub(crate) async fn retire(&self, retention: Retention) {
+        let _ = self.commands.send(Command::Retire(retention)).await;
+    }
+
+    /// Up to `most` durable records after `seq`, in order.
+    pub(crate) async fn after(&self, seq: u64, most: usize) -> Vec<Arc<Record>> {
+        if let Some(warm) = self.warm(seq, most) {
+            return warm;
+        }
+        let shared = self.shared.clone();
+        let read = move || shared.reader.lock().after(seq, most);
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(records)) => records.into_iter().map(Arc::new).collect(),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "store cannot be read");
+                tokio::time::sleep(RETRY_FIRST).await;
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// From memory, where all that follows `seq` is still there.
+    fn warm(&self, seq: u64, most: usize) -> Option<Vec<Arc<Record>>> {
+        if *self.shared.stored.borrow() <= seq {
+            return Some(Vec::new());
+        }
+        let tail = self.shared.tail.lock();
+        let first = tail.front()?.seq;
+        if first > seq + 1 {
+            return None;
+        }
+        let skip = usize::try_from((seq + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        Some(tail.iter().skip(skip).take(most).cloned().collect())
+    }
+
+    /// Tells the last durable record's number whenever it grows.
+    pub(crate) fn stored(&self) -> watch::Receiver<u64> {
+        self.shared.stored.subscribe()
+    }
+
+    /// Where a reader stands; `None`: it is new.
+    pub(crate) fn cursor(&self, reader: &str) -> Option<u64> {
+        if let Some(state) = self.shared.readers.lock().get(reader) {
+            return Some(state.cursor);
+        }
+        let saved = self.shared.reader.lock().readers();
+        saved.ok()?.into_iter().find(|it| it.name == reader).map(|it| it.cursor)
+    }
+
+    /// Notes where a reader stands; it is saved with the next batch or within a second.
+    pub(crate) fn advance(&self, state: ReaderState) {
+        self.shared.readers.lock().insert(state.name.clone(), state);
+    }
+
+    /// Puts a record aside that a reader can never use.
+    pub(crate) async fn bury(&self, letter: DeadLetter) {
+        let _ = self.commands.send(Command::Bury(letter)).await;
+    }
+
+    /// How the store is doing.
+    pub(crate) fn health(&self) -> Health {
+        self.shared.health.lock().clone()
+    }
+
+    /// The database file.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.shared.path
+    }
+
+    /// Writes what waits, and ends the writer.
+    pub(crate) async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.commands.send(Command::Stop(done)).await.is_ok() {
+            let _ = stopped.await;
+        }
+    }
+}
+
+struct Writer {
+    /// `None` while a damaged database cannot be replaced either.
+    store: Option<Store>,
+    options: serin_store::Options,
+    node_id: Arc<str>,
+    shared: Arc<Shared>,
+    /// Records that could not be written yet, oldest first.
+    waiting: VecDeque<Record>,
+    /// Records given up, by kind.
+    lost: BTreeMap<&'static str, u64>,
+    retry_at: Option<Instant>,
+    failures: u32,
+    /// A deletion that was left unfinished, so that appending does not wait for it.
+    more_to_retire: Option<Retention>,
+}
+
+impl Writer {
+    fn run(&mut self, mut queue: mpsc::Receiver<Command>) {
+        let mut last_batch = 0;
+        while let Some(command) = queue.blocking_recv() {
+            // Under load, a little patience makes one transaction of many; a lone event goes at once.
+            if last_batch > 1 {
+                thread::sleep(GATHER);
+            }
+            let mut batch = Vec::with_capacity(last_batch.max(1));
+            let (mut stop, mut save) = (None, false);
+            let mut command = Some(command);
+            while let Some(next) = command {
+                match next {
+                    Command::Append(record) => batch.push(*record),
+                    Command::Save => save = true,
+                    Command::Retire(retention) => self.retire(&retention),
+                    Command::Bury(letter) => self.bury(letter),
+                    Command::Stop(done) => stop = Some(done),
+                }
+                command = if batch.len() < BATCH && stop.is_none() { queue.try_recv().ok() } else { None };
+            }
+            last_batch = batch.len();
+            self.write(batch);
+            if save || stop.is_some() {
+                self.save_readers();
+            }
+            if let Some(retention) = self.more_to_retire.take() {
+                self.retire(&retention);
+            }
+            if let Some(done) = stop {
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    /// Writes `batch` after whatever waits already.
+    fn write(&mut self, batch: Vec<Record>) {
+        self.waiting.extend(batch);
+        while self.waiting.len() > RING {
+            if let Some(given_up) = self.waiting.pop_front() {
+                *self.lost.entry(given_up.kind.name).or_default() += 1;
+                self.shared.health.lock().lost += 1;
+            }
+        }
+        // While it cannot write, the store is asked again only now and then.
+        let patient = self.retry_at.is_some_and(|it| Instant::now() < it);
+        while !patient && !self.waiting.is_empty() {
+            let count = self.waiting.len().min(BATCH);
+            let mut batch: Vec<Record> = self.waiting.drain(..count).collect();
+            let started = Instant::now();
+            let outcome = self.store.as_mut().map(|it| it.append(&mut batch, &[]));
+            match outcome {
+                Some(Ok(())) => self.written(batch, started),
+                error => {
+                    for record in batch.into_iter().rev() {
+                        self.waiting.push_front(record);
+                    }
+                    match error {
+                        Some(Err(error)) => self.failed(&error),
+                        _ => self.replace("no database"),
+                    }
+                    break;
+                }
+            }
+        }
+        self.shared.health.lock().waiting = self.waiting.len();
+    }
+
+    fn written(&mut self, batch: Vec<Record>, started: Instant) {
+        {
+            let mut health = self.shared.health.lock();
+            health.last_commit = started.elapsed();
+            if health.trouble.take().is_some() {
+                tracing::info!("store writes again");
+            }
+        }
+        self.retry_at = None;
+        self.failures = 0;
+        let last = batch.last().map_or(0, |it| it.seq);
+        {
+            let mut tail = self.shared.tail.lock();
+            for record in batch {
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(Arc::new(record));
+            }
+        }
+        self.shared.stored.send_replace(last);
+        if !self.lost.is_empty() {
+            let lost = std::mem::take(&mut self.lost);
+            let count: u64 = lost.values().sum();
+            let kinds: Vec<_> = lost.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            let text =
+                format!("{count} events were lost while the store could not write: {}", kinds.join(", "));
+            tracing::error!("{text}");
+            self.waiting.push_back(self.note(&text));
+        }
+    }
+
+    fn failed(&mut self, error: &serin_store::Error) {
+        self.in_trouble(&error.to_string());
+        if let serin_store::Error::Corrupt { .. } = error {
+            self.replace(&error.to_string());
+        }
+    }
+
+    /// Notes that nothing can be written, and when to try again.
+    fn in_trouble(&mut self, why: &str) {
+        self.failures = self.failures.saturating_add(1);
+        let pause = RETRY_FIRST.saturating_mul(1 << self.failures.min(6)).min(RETRY_LAST);
+        self.retry_at = Some(Instant::now() + pause);
+        let first = self.shared.health.lock().trouble.replace(why.to_owned()).is_none();
+        if first {
+            tracing::error!("the store cannot write, events wait in memory: {why}");
+        }
+    }
+
+    /// Moves a damaged database aside and starts a new one.
+    fn replace(&mut self, reason: &str) {
+        self.store = None;
+        match Store::replace(&self.options, reason) {
+            Ok((store, opened)) => {
+                if let Ok(reader) = serin_store::Reader::open(&self.options.path) {
+                    *self.shared.reader.lock() = reader;
+                }
+                self.store = Some(store);
+                self.retry_at = None;
+                if let Some(text) = replacement(&opened.found) {
+                    tracing::error!("{text}");
+                    self.waiting.push_front(self.note(&text));
+                }
+            }
+            Err(error) => self.in_trouble(&error.to_string()),
+        }
+    }
+
+    fn retire(&mut self, retention: &Retention) {
+        let floor = self.shared.readers.lock().values().map(|it| it.cursor).min().unwrap_or(u64::MAX);
+        let Some(store) = &mut self.store else { return };
+        match store.retain(retention, clock::now(), floor) {
+            Ok(retained) => {
+                for lost in retained.lost {
+                    let text = format!(
+                        "output {} lost {} events, {} to {}: the store reached its largest size",
+                        lost.reader, lost.events, lost.seqs.0, lost.seqs.1
+                    );
+                    tracing::error!("{text}");
+                    self.waiting.push_back(self.note(&text));
+                }
+                self.more_to_retire = retained.more.then_some(*retention);
+            }
+            Err(error) => tracing::warn!(%error, "old events could not be deleted"),
+        }
+    }
+
+    fn save_readers(&mut self) {
+        let states: Vec<ReaderState> = self.shared.readers.lock().values().cloned().collect();
+        if let Some(store) = &mut self.store
+            && let Err(error) = store.save_readers(&states)
+        {
+            tracing::warn!(%error, "outputs' positions could not be saved");
+        }
+    }
+
+    fn bury(&mut self, letter: DeadLetter) {
+        if let Some(store) = &mut self.store
+            && let Err(error) = store.bury(std::slice::from_ref(&letter))
+        {
+            tracing::error!(%error, output = letter.reader, seq = letter.seq, "a rejected event could not be put aside");
+        }
+    }
+
+    /// A record in which the store speaks of itself.
+    fn note(&self, text: &str) -> Record {
+        let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.to_owned().into())]);
+        let event = Event::new(&kinds::ERROR).with("msg", message);
+        let time: Timestamp = clock::now();
+        Record {
+            seq: 0,
+            time,
+            utc_offset: clock::utc_offset(time),
+            node_id: self.node_id.clone(),
+            session: 0,
+            kind: event.kind,
+            source: serin_event::Endpoint::default(),
+            target: serin_event::Endpoint::default(),
+            honeycred: None,
+            logdata: event.logdata().into(),
+            details: "{}".into(),
+        }
+    }
+}
+
+/// What to tell when a damaged database was replaced; nothing for a good one.
+pub(crate) fn replacement(found: &Found) -> Option<String> {
+    let Found::MovedAside { to, reason, salvaged, .. } = found else { return None };
+    Some(format!(
+        "the event database was damaged ({reason}) and moved to {}; a new one is in use, with {salvaged} events of the old",
+        to.display()
+    ))
+}
+
+/// Records on their way to the writer; beyond it, a peer waits.
+const QUEUE: usize = 8192;
+/// Most records of one transaction.
+const BATCH: usize = 1000;
+/// How long the writer gathers under load.
+const GATHER: Duration = Duration::from_millis(4);
+/// Recent records kept in memory, so that a healthy output never reads the disk.
+const TAIL: usize = 4096;
+/// Records that wait in memory while the store cannot write.
+const RING: usize = 20_000;
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(5);

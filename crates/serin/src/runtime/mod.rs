@@ -1,0 +1,17 @@
+//! The running sensor: sockets, conversations, recording, privileges.
+
+pub(crate) mod certificates;
+pub(crate) mod clock;
+mod connection;
+mod floods;
+pub(crate) mod journal;
+pub(crate) mod management;
+pub(crate) mod metrics;
+mod port;
+pub(crate) mod privileges;
+mod recorder;
+pub(crate) mod running;
+mod seats;
+pub(crate) mod sensor;
+mod stream;
+mod tls;

@@ -1,0 +1,230 @@
+//! Giving up what is not needed once the ports are bound.
+//!
+//! Order matters: sockets first, then another user, then no capability, then no way to gain any,
+//! then Landlock (files) and seccomp (system calls). All of it happens before the first worker
+//! thread starts, because a thread keeps what it was born with.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use caps::CapSet;
+use landlock::{
+    ABI, Access as _, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+    RulesetStatus,
+};
+use nix::unistd::{Gid, Group, Uid, User};
+
+/// What to give up, and what to keep.
+pub(crate) struct Plan<'a> {
+    /// `run.user`, by name or number.
+    pub(crate) user: Option<&'a str>,
+    /// `run.group`, by name or number.
+    pub(crate) group: Option<&'a str>,
+    /// Whether to use Landlock and seccomp.
+    pub(crate) sandbox: bool,
+    /// Folders that are written; handed over to the user.
+    pub(crate) writable: Vec<PathBuf>,
+    /// Files and folders that are written, whose owner stays: logs beside other things.
+    pub(crate) logs: Vec<PathBuf>,
+    /// Files and folders that are read again later.
+    pub(crate) readable: Vec<PathBuf>,
+}
+
+/// What came of it, for the operator.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// What could not be given up, and what that means.
+    pub(crate) warnings: Vec<String>,
+    /// In one line.
+    pub(crate) summary: String,
+}
+
+/// Gives up whatever the plan does not keep.
+///
+/// # Errors
+///
+/// When the configured user does not exist or cannot be become: going on as root would be a
+/// surprise.
+pub(crate) fn give_up(plan: &Plan<'_>) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut parts = Vec::new();
+    if nix::unistd::geteuid().is_root() {
+        match whom(plan)? {
+            Some((user, group)) => {
+                become_user(plan, user, group)?;
+                parts.push(format!("running as uid {user}"));
+            }
+            None => outcome.warnings.push(
+                "still root, because no other user can reach the state folder; set run.user and a folder of its own"
+                    .to_owned(),
+            ),
+        }
+    } else if plan.user.is_some() {
+        outcome.warnings.push("run.user is set, but only root can become another user".to_owned());
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        if let Err(error) = caps::clear(None, set) {
+            outcome.warnings.push(format!("capabilities could not be given up: {error}"));
+        }
+    }
+    if let Err(error) = nix::sys::prctl::set_no_new_privs() {
+        outcome.warnings.push(format!("no_new_privs could not be set: {error}"));
+    }
+    if plan.sandbox {
+        match landlock(plan) {
+            Ok(RulesetStatus::NotEnforced) => {
+                outcome
+                    .warnings
+                    .push("the kernel has no Landlock: files are guarded by permissions alone".to_owned());
+            }
+            Ok(_) => parts.push("Landlock".to_owned()),
+            Err(error) => outcome.warnings.push(format!("Landlock could not be used: {error}")),
+        }
+        match seccomp() {
+            Ok(()) => parts.push("seccomp".to_owned()),
+            Err(error) => outcome.warnings.push(format!("seccomp could not be used: {error}")),
+        }
+    }
+    outcome.summary = parts.join(", ");
+    Ok(outcome)
+}
+
+/// The user and group to become; `None`: nobody that could use the state folder.
+fn whom(plan: &Plan<'_>) -> anyhow::Result<Option<(Uid, Gid)>> {
+    if let Some(name) = plan.user {
+        let (uid, own_group) = find_user(name)?;
+        let gid = match plan.group {
+            Some(group) => find_group(group)?,
+            None => own_group.unwrap_or_else(|| Gid::from_raw(uid.as_raw())),
+        };
+        return Ok(Some((uid, gid)));
+    }
+    let candidate = ["serin", "nobody"].iter().find_map(|it| User::from_name(it).ok().flatten());
+    let Some(user) = candidate else { return Ok(None) };
+    let reachable = plan.writable.iter().all(|it| reachable(it));
+    Ok(reachable.then_some((user.uid, user.gid)))
+}
+
+fn find_user(name: &str) -> anyhow::Result<(Uid, Option<Gid>)> {
+    if let Ok(number) = name.parse() {
+        let uid = Uid::from_raw(number);
+        return Ok((uid, User::from_uid(uid).ok().flatten().map(|it| it.gid)));
+    }
+    match User::from_name(name)? {
+        Some(user) => Ok((user.uid, Some(user.gid))),
+        None => bail!("run.user: this host has no user {name:?}"),
+    }
+}
+
+fn find_group(name: &str) -> anyhow::Result<Gid> {
+    if let Ok(number) = name.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    match Group::from_name(name)? {
+        Some(group) => Ok(group.gid),
+        None => bail!("run.group: this host has no group {name:?}"),
+    }
+}
+
+/// Whether somebody else could come as far as `path`, if it were theirs.
+fn reachable(path: &Path) -> bool {
+    const OTHERS_MAY_PASS: u32 = 0o001;
+    path.ancestors()
+        .skip(1)
+        .filter(|it| !it.as_os_str().is_empty())
+        .all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & OTHERS_MAY_PASS != 0))
+}
+
+fn become_user(plan: &Plan<'_>, user: Uid, group: Gid) -> anyhow::Result<()> {
+    for folder in &plan.writable {
+        hand_over(folder, user, group)
+            .with_context(|| format!("{} could not be handed over", folder.display()))?;
+    }
+    for log in &plan.logs {
+        if log.is_file() {
+            std::os::unix::fs::lchown(log, Some(user.as_raw()), Some(group.as_raw()))
+                .with_context(|| format!("{} could not be handed over", log.display()))?;
+        }
+    }
+    let name = User::from_uid(user).ok().flatten().map(|it| it.name).unwrap_or_default();
+    match CString::new(name) {
+        Ok(name) if !name.is_empty() => nix::unistd::initgroups(&name, group).context("groups")?,
+        _ => nix::unistd::setgroups(&[group]).context("groups")?,
+    }
+    nix::unistd::setresgid(group, group, group).context("group")?;
+    nix::unistd::setresuid(user, user, user).context("user")?;
+    Ok(())
+}
+
+/// Changes the owner of a folder and all below it. Links are not followed.
+fn hand_over(path: &Path, user: Uid, group: Gid) -> std::io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(user.as_raw()), Some(group.as_raw()))?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            hand_over(&entry?.path(), user, group)?;
+        }
+    }
+    Ok(())
+}
+
+fn landlock(plan: &Plan<'_>) -> anyhow::Result<RulesetStatus> {
+    const NEWEST: ABI = ABI::V5;
+    let read = AccessFs::from_read(NEWEST) & !AccessFs::Execute;
+    let all = AccessFs::from_all(NEWEST) & !AccessFs::Execute;
+    // Devices for logs that go to /dev/stdout or /dev/null; /etc and zone files for names and times.
+    let system = ["/etc", "/usr/share/zoneinfo", "/proc", "/sys/fs/cgroup"].map(PathBuf::from);
+    let devices = ["/dev", "/run/systemd"].map(PathBuf::from);
+    let mut rules = Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?.create()?;
+    let readable = system.iter().chain(&plan.readable).map(|it| (it, read));
+    let writable = devices.iter().chain(&plan.writable).chain(&plan.logs).map(|it| (it, all));
+    for (path, access) in readable.chain(writable) {
+        // What does not exist needs no permission.
+        if let Ok(open) = PathFd::new(path) {
+            let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
+            rules = rules.add_rule(PathBeneath::new(open, access))?;
+        }
+    }
+    Ok(rules.restrict_self()?.ruleset)
+}
+
+/// Refuses system calls that a decoy never makes and an intruder would want. The list names what is
+/// refused rather than what is allowed: a new libc must not stop the sensor.
+fn seccomp() -> anyhow::Result<()> {
+    use nix::libc;
+    use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
+    let refused = [
+        libc::SYS_execve,
+        libc::SYS_execveat,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_chroot,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_bpf,
+        libc::SYS_kexec_load,
+        libc::SYS_init_module,
+        libc::SYS_finit_module,
+        libc::SYS_delete_module,
+        libc::SYS_add_key,
+        libc::SYS_keyctl,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+    ];
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    let filter = SeccompFilter::new(
+        refused.iter().map(|it| (*it, Vec::new())).collect(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(u32::try_from(libc::EPERM)?),
+        arch,
+    )?;
+    let program: seccompiler::BpfProgram = filter.try_into()?;
+    seccompiler::apply_filter(&program)?;
+    Ok(())
+}

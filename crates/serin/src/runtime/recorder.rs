@@ -1,0 +1,246 @@
+//! Makes a record of what a dialogue reports, unless the operator wants it dropped.
+//!
+//! Bait passwords that are kept as hashes cost up to half a second each to check. That is done on
+//! the side: the peer's conversation goes on, and its event is recorded when the answer is known.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use serin_event::{Endpoint, Event, Kind, Record, Tainted, Timestamp, Value, kinds};
+use tokio::sync::Semaphore;
+
+use super::clock;
+use super::floods::Floods;
+use super::journal::Journal;
+use super::metrics::Metrics;
+use crate::config::{Honeycreds, Ignore};
+
+/// One connection, as records name it.
+#[derive(Debug, Clone)]
+pub(crate) struct Conversation {
+    pub(crate) session: u64,
+    pub(crate) service: &'static str,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
+/// What of the configuration decides how events are recorded; replaced on reload.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) node_id: Arc<str>,
+    pub(crate) ignore: Ignore,
+    pub(crate) honeycreds: Honeycreds,
+}
+
+/// Makes records and hands them to the journal.
+pub(crate) struct Recorder {
+    rules: RwLock<Arc<Rules>>,
+    journal: Journal,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) floods: Floods,
+    /// Where the first bytes of a conversation are kept that made a dialogue panic.
+    panics: PathBuf,
+    session: AtomicU64,
+    /// Events that wait for their bait check.
+    pending: Arc<Semaphore>,
+    /// Bait checks at work.
+    checks: Arc<Semaphore>,
+}
+
+impl Recorder {
+    pub(crate) fn new(
+        rules: Rules,
+        journal: Journal,
+        metrics: Arc<Metrics>,
+        floods: Floods,
+        panics: PathBuf,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            rules: RwLock::new(Arc::new(rules)),
+            journal,
+            metrics,
+            floods,
+            panics,
+            // Sessions of different runs must not meet in the store.
+            session: AtomicU64::new(clock::now().0.unsigned_abs() << 10),
+            pending: Arc::new(Semaphore::new(PENDING_CHECKS)),
+            checks: Arc::new(Semaphore::new(cores.div_ceil(2))),
+        }
+    }
+
+    /// Uses other rules from here on.
+    pub(crate) fn replace_rules(&self, rules: Rules) {
+        *self.rules.write() = Arc::new(rules);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    /// A new conversation of `peer` with `service`.
+    pub(crate) fn conversation(
+        &self,
+        service: &'static str,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Conversation {
+        let session = self.session.fetch_add(1, Ordering::Relaxed);
+        Conversation { session, service, peer: unmapped(peer), local: unmapped(local) }
+    }
+
+    /// Records one event of a conversation.
+    pub(crate) async fn record(&self, event: Event, at: &Conversation) {
+        let source = at.peer.ip();
+        let rules = self.rules.read().clone();
+        if rules.ignore.drops(Some(source), event.kind.logtype) {
+            self.metrics.ignored.inc();
+            return;
+        }
+        if !self.floods.admits(source, at.service) {
+            return;
+        }
+        let mut record = self.make(&rules, &event, Some(at));
+        let Some((user, password)) = credentials(&event) else {
+            return self.keep(record).await;
+        };
+        let Some(bait) = rules.honeycreds.of(at.service) else {
+            return self.keep(record).await;
+        };
+        let (name, word) = (user.as_ref().map(Tainted::raw), password.as_ref().map(Tainted::raw));
+        if bait.needs_hashing(name) {
+            return self.check_aside(record, at.service, user, password, rules.clone()).await;
+        }
+        record.honeycred = Some(bait.check(name, word));
+        self.keep(record).await;
+    }
+
+    /// Checks hashed bait beside the conversation, then records.
+    async fn check_aside(
+        &self,
+        mut record: Record,
+        service: &'static str,
+        user: Option<Tainted>,
+        password: Option<Tainted>,
+        rules: Arc<Rules>,
+    ) {
+        let Ok(pending) = self.pending.clone().acquire_owned().await else { return };
+        let (journal, checks, metrics) = (self.journal.clone(), self.checks.clone(), self.metrics.clone());
+        tokio::spawn(async move {
+            let _pending = pending;
+            let check = checks.acquire_owned().await;
+            let answer = tokio::task::spawn_blocking(move || {
+                let _check = check;
+                let (name, word) = (user.as_ref().map(Tainted::raw), password.as_ref().map(Tainted::raw));
+                rules.honeycreds.of(service).is_some_and(|it| it.check(name, word))
+            });
+            record.honeycred = Some(answer.await.unwrap_or(false));
+            metrics.count(record.kind);
+            journal.append(record).await;
+        });
+    }
+
+    /// Waits until no bait check is at work: before the journal stops.
+    pub(crate) async fn settle(&self) {
+        let all = u32::try_from(PENDING_CHECKS).unwrap_or(u32::MAX);
+        let _ = self.pending.acquire_many(all).await;
+    }
+
+    /// Records what the sensor says of itself, in the shape of OpenCanary's internal messages.
+    pub(crate) async fn tell(&self, kind: &'static Kind, text: String) {
+        let rules = self.rules.read().clone();
+        if rules.ignore.drops(None, kind.logtype) {
+            return;
+        }
+        let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.into())]);
+        let record = self.make(&rules, &Event::new(kind).with("msg", message), None);
+        self.keep(record).await;
+    }
+
+    /// Counts a panic in a dialogue, keeps what led to it, and says so.
+    pub(crate) async fn panicked(&self, at: &Conversation, first: &[u8]) {
+        self.metrics.panics.inc();
+        let path = self.panics.join(format!("{}-{:x}.bin", at.service, at.session));
+        let kept = std::fs::read_dir(&self.panics).map_or(0, Iterator::count) < PANICS_KEPT
+            && std::fs::write(&path, first).is_ok();
+        let wherefore =
+            if kept { format!("; its first bytes are in {}", path.display()) } else { String::new() };
+        tracing::error!(service = at.service, "a dialogue panicked{wherefore}");
+        self.tell(&kinds::ERROR, format!("{} failed in one conversation{wherefore}", at.service)).await;
+    }
+
+    /// Records what the floods' count says.
+    pub(crate) async fn tell_floods(&self) {
+        for flood in self.floods.due() {
+            let rules = self.rules.read().clone();
+            if rules.ignore.drops(flood.source, kinds::CONNECTION_FLOOD.logtype) {
+                continue;
+            }
+            let event = Event::new(&kinds::CONNECTION_FLOOD)
+                .with("COUNT", flood.count)
+                .with("REASON", flood.reason)
+                .with("SECONDS", flood.seconds)
+                .with("SERVICE", flood.service);
+            let mut record = self.make(&rules, &event, None);
+            record.source.host = flood.source;
+            self.keep(record).await;
+        }
+    }
+
+    fn make(&self, rules: &Rules, event: &Event, at: Option<&Conversation>) -> Record {
+        let time = clock::now();
+        let details = if event.kind.details.is_empty() { "{}".to_owned() } else { event.details() };
+        Record {
+            seq: 0,
+            time,
+            utc_offset: clock::utc_offset(time),
+            node_id: rules.node_id.clone(),
+            session: at.map_or(0, |it| it.session),
+            kind: event.kind,
+            source: at.map(|it| it.peer.into()).unwrap_or_default(),
+            target: at.map(|it| Endpoint::from(it.local)).unwrap_or_default(),
+            honeycred: None,
+            logdata: event.logdata().into(),
+            details: details.into(),
+        }
+    }
+
+    async fn keep(&self, record: Record) {
+        self.metrics.count(record.kind);
+        self.journal.append(record).await;
+    }
+}
+
+/// What OpenCanary calls credentials: `USERNAME` or `PASSWORD`, at least one of them not empty.
+fn credentials(event: &Event) -> Option<(Option<Tainted>, Option<Tainted>)> {
+    let field = |name| match event.field(name) {
+        Some(Value::Tainted(bytes)) => Some(bytes.clone()),
+        Some(Value::Text(text)) => Some(Tainted::new(text.as_bytes(), usize::MAX)),
+        _ => None,
+    };
+    let (user, password) = (field("USERNAME"), field("PASSWORD"));
+    let filled = |it: &Option<Tainted>| it.as_ref().is_some_and(|it| !it.is_empty());
+    (filled(&user) || filled(&password)).then_some((user, password))
+}
+
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// A source whose events are not recorded one by one any more.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Flood {
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) service: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) count: i64,
+    pub(crate) seconds: i64,
+}
+
+/// Beyond so many unchecked events, a peer waits.
+const PENDING_CHECKS: usize = 256;
+/// Files kept of conversations that made a dialogue panic.
+const PANICS_KEPT: usize = 100;

@@ -1,0 +1,292 @@
+//! A sensor from its first breath to its last: what it says at the start, what it does each second,
+//! how it takes a new configuration, how it ends.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::RwLock;
+use sd_notify::NotifyState;
+use serin_event::kinds;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::journal::Journal;
+use super::management::{Facts, View, router};
+use super::privileges;
+use super::sensor::{Sensor, Unavailable};
+use crate::config::{Complaints, Config, Dialect};
+use crate::outputs::manager::Manager;
+
+/// How a configuration is read again.
+pub(crate) type Reload = Box<dyn Fn() -> Result<Config, Complaints> + Send + Sync>;
+
+/// A running sensor with everything around it.
+pub(crate) struct Running {
+    reload: Reload,
+    config: Config,
+    sensor: Sensor,
+    outputs: Manager,
+    journal: Journal,
+    unavailable: Vec<Unavailable>,
+    view: Arc<View>,
+    /// When the configuration file was last changed.
+    config_changed: Option<SystemTime>,
+    seconds: u64,
+}
+
+impl Running {
+    /// Starts the outputs of a sensor whose ports are served.
+    pub(crate) fn start(
+        reload: Reload,
+        config: Config,
+        sensor: Sensor,
+        journal: Journal,
+        unavailable: Vec<Unavailable>,
+    ) -> Self {
+        let outputs = Manager::start(&config.outputs, &journal);
+        let view = Arc::new(View {
+            journal: journal.clone(),
+            metrics: sensor.metrics.clone(),
+            seats: sensor.seats.clone(),
+            facts: RwLock::default(),
+        });
+        let config_changed = modified(config.file.as_ref());
+        let running =
+            Self { reload, config, sensor, outputs, journal, unavailable, view, config_changed, seconds: 0 };
+        running.refresh_view();
+        running
+    }
+
+    /// Serves health and metrics.
+    pub(crate) fn open_console(&self, listener: TcpListener) {
+        let pages = router(self.view.clone());
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, pages).await {
+                tracing::error!(%error, "the console ended");
+            }
+        });
+    }
+
+    fn refresh_view(&self) {
+        let services = self.sensor.services().into_iter();
+        *self.view.facts.write() = Facts {
+            node_id: self.config.node_id.clone(),
+            services: services.map(|(name, address, port)| (name, shown(address, port))).collect(),
+            unavailable: self.unavailable.iter().map(|it| it.why.clone()).collect(),
+            outputs: self.outputs.statuses(),
+        };
+    }
+
+    /// Tells the operator and the log that the sensor runs, and what does not.
+    pub(crate) async fn announce(
+        &mut self,
+        replaced: Option<String>,
+        privileges: &privileges::Outcome,
+        began: Instant,
+    ) {
+        for warning in privileges.warnings.iter().chain(&replaced) {
+            tracing::warn!("{warning}");
+        }
+        for note in &self.config.notes {
+            tracing::info!("{note}");
+        }
+        self.print_table(privileges, began);
+        self.tell_started(replaced).await;
+        // Only where a service manager asked for it.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+    }
+
+    /// OpenCanary's start-up records, which consumers use as signs of life.
+    async fn tell_started(&self, replaced: Option<String>) {
+        let recorder = &self.sensor.recorder;
+        if let Some(text) = replaced {
+            recorder.tell(&kinds::ERROR, text).await;
+        }
+        for problem in &self.unavailable {
+            recorder.tell(&kinds::ERROR, problem.why.clone()).await;
+        }
+        let mut started: Vec<_> =
+            self.sensor.services().iter().filter_map(|it| serin_services::find(it.0)).collect();
+        started.sort_by_key(|it| STARTED_ORDER.iter().position(|name| *name == it.name));
+        started.dedup_by_key(|it| it.name);
+        for service in started {
+            if let Some((class, module)) = service.opencanary {
+                let text = format!("Added service from class {class} in opencanary.modules.{module} to fake");
+                recorder.tell(&kinds::MESSAGE, text).await;
+            }
+        }
+        recorder.tell(&kinds::MESSAGE, "Canary running!!!".to_owned()).await;
+    }
+
+    /// What listens where, for whoever started this by hand.
+    fn print_table(&self, privileges: &privileges::Outcome, began: Instant) {
+        let mut out = std::io::stderr().lock();
+        let bold = |text: &str| {
+            let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            if coloured { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+        };
+        let from = self.config.file.as_ref().map_or_else(
+            || "no configuration found: every service, on this machine alone".to_owned(),
+            |it| it.display().to_string(),
+        );
+        let mut text = format!(
+            "{} {} as {} ({from})\n\n",
+            bold("Serin"),
+            env!("CARGO_PKG_VERSION"),
+            self.config.node_id
+        );
+        let services = self.sensor.services();
+        for (name, address, port) in &services {
+            let about = serin_services::find(name).map_or("", |it| it.about);
+            text.push_str(&format!("  {:<10} {:<22} {about}\n", name, shown(*address, *port)));
+        }
+        for problem in &self.unavailable {
+            text.push_str(&format!("  {:<10} not served: {}\n", problem.service, problem.why));
+        }
+        let console =
+            self.config.console.map_or_else(String::new, |it| format!("Health and metrics: http://{it}/\n"));
+        let confined = if privileges.summary.is_empty() { "" } else { &privileges.summary };
+        text.push_str(&format!(
+            "\n{console}Events: {} and in {}\nStarted in {} ms{}{confined}\n",
+            self.outputs.describe(),
+            self.journal.path().display(),
+            began.elapsed().as_millis(),
+            if confined.is_empty() { "" } else { "; " },
+        ));
+        if self.config.dialect == Dialect::Demo
+            && let Some((_, address, port)) = services.iter().find(|it| it.0 == "ftp")
+        {
+            text.push_str(&format!(
+                "\nTry: {}\n",
+                bold(&format!("curl ftp://root:secret@{}/", shown(*address, *port)))
+            ));
+        }
+        // Nobody may be reading.
+        let _ = writeln!(out, "{text}");
+    }
+
+    /// Serves until a signal says otherwise.
+    pub(crate) async fn until_stopped(mut self) -> anyhow::Result<()> {
+        let mut signals = Signals::new()?;
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hang_up.recv() => {
+                    self.outputs.reopen();
+                    self.take_new_configuration().await;
+                }
+                _ = second.tick() => self.each_second().await,
+            }
+        }
+        self.stop(&mut signals).await;
+        Ok(())
+    }
+
+    async fn each_second(&mut self) {
+        self.seconds += 1;
+        self.sensor.recorder.tell_floods().await;
+        self.journal.save().await;
+        if self.seconds % RETIRE_EVERY == 1 {
+            self.journal.retire(self.config.store.retention()).await;
+        }
+        let changed = modified(self.config.file.as_ref());
+        if changed.is_some() && changed != self.config_changed {
+            self.config_changed = changed;
+            self.take_new_configuration().await;
+        }
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// Reads the configuration again. One with mistakes changes nothing.
+    async fn take_new_configuration(&mut self) {
+        let config = match (self.reload)() {
+            Ok(config) => config,
+            Err(complaints) => {
+                eprint!("{complaints}");
+                let text = format!("the changed configuration was not taken: {}", complaints.summary());
+                tracing::error!("{text}");
+                self.sensor.recorder.tell(&kinds::ERROR, text).await;
+                return;
+            }
+        };
+        self.unavailable = self.sensor.reload(&config);
+        self.outputs.reload(&config.outputs, &self.journal).await;
+        self.config = config;
+        self.refresh_view();
+        for problem in &self.unavailable {
+            tracing::error!("{}", problem.why);
+            self.sensor.recorder.tell(&kinds::ERROR, problem.why.clone()).await;
+        }
+        tracing::info!("configuration taken");
+        self.sensor.recorder.tell(&kinds::CONFIG_SAVE, "Configuration reloaded".to_owned()).await;
+    }
+
+    async fn stop(mut self, signals: &mut Signals) {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        let orderly = async {
+            self.sensor.stop().await;
+            self.outputs.stop().await;
+            self.journal.stop().await;
+        };
+        // A second signal means: now.
+        tokio::select! {
+            () = orderly => {}
+            _ = signals.terminate.recv() => {}
+            _ = signals.interrupt.recv() => {}
+        }
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+fn shown(address: std::net::IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(address, port).to_string()
+}
+
+fn modified(file: Option<&PathBuf>) -> Option<SystemTime> {
+    std::fs::metadata(file?).and_then(|it| it.modified()).ok()
+}
+
+/// The order in which OpenCanary tells that it added its services.
+const STARTED_ORDER: [&str; 19] = [
+    "ftp",
+    "git",
+    "http",
+    "https",
+    "mongodb",
+    "mysql",
+    "ntp",
+    "rdp",
+    "redis",
+    "sip",
+    "ssh",
+    "tcpbanner",
+    "tftp",
+    "vnc",
+    "httpproxy",
+    "mssql",
+    "telnet",
+    "snmp",
+    "llmnr",
+];
+/// Seconds between two looks for events that are too old.
+const RETIRE_EVERY: u64 = 60;

@@ -1,0 +1,214 @@
+//! Who is connected: bounds in total and per source, and who leaves first when there is no room.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+/// All connections of a sensor.
+pub(crate) struct Seats {
+    /// Most connections at once; 0: no bound.
+    total: usize,
+    /// Most connections of one address at once; 0: no bound.
+    per_source: usize,
+    started: Instant,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    seats: HashMap<u64, Arc<Place>>,
+    sources: HashMap<IpAddr, usize>,
+}
+
+/// What others may know of a connection.
+struct Place {
+    source: IpAddr,
+    port: u64,
+    /// Milliseconds between the sensor's start and the peer's last bytes.
+    active: AtomicU64,
+    leave: AtomicBool,
+    told: Mutex<(&'static str, Option<Waker>)>,
+}
+
+/// One connection's place; given back when dropped.
+pub(crate) struct Seat {
+    id: u64,
+    place: Arc<Place>,
+    seats: Arc<Seats>,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// This source has as many connections as one may have.
+    Source,
+}
+
+impl Seats {
+    pub(crate) fn new(total: usize, per_source: usize) -> Arc<Self> {
+        Arc::new(Self { total, per_source, started: Instant::now(), taken: Mutex::default() })
+    }
+
+    /// A place for a connection from `source` to the port numbered `port`. When all places are
+    /// taken, whoever has been silent longest gives up theirs.
+    pub(crate) fn take(self: &Arc<Self>, source: IpAddr, port: u64) -> Result<Seat, Refusal> {
+        let mut taken = self.taken.lock();
+        let count = taken.sources.entry(source).or_default();
+        if self.per_source > 0 && *count >= self.per_source {
+            return Err(Refusal::Source);
+        }
+        *count += 1;
+        if self.total > 0 && taken.seats.len() >= self.total {
+            evict(&taken, 1);
+        }
+        let id = taken.next;
+        taken.next += 1;
+        let place = Arc::new(Place {
+            source,
+            port,
+            active: AtomicU64::new(self.millis()),
+            leave: AtomicBool::new(false),
+            told: Mutex::new(("", None)),
+        });
+        taken.seats.insert(id, place.clone());
+        Ok(Seat { id, place, seats: self.clone() })
+    }
+
+    /// Makes room: the `count` connections that have been silent longest are told to leave.
+    pub(crate) fn make_room(&self, count: usize) {
+        evict(&self.taken.lock(), count);
+    }
+
+    /// Tells the connections of one port, or all, to leave.
+    pub(crate) fn clear(&self, port: Option<u64>, why: &'static str) {
+        let places: Vec<_> = self.taken.lock().seats.values().cloned().collect();
+        for place in places {
+            if port.is_none_or(|it| it == place.port) {
+                place.tell(why);
+            }
+        }
+    }
+
+    /// Connections open now.
+    pub(crate) fn count(&self) -> usize {
+        self.taken.lock().seats.len()
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn evict(taken: &Taken, count: usize) {
+    let mut idle: Vec<_> = taken.seats.values().filter(|it| !it.leave.load(Ordering::Relaxed)).collect();
+    let count = count.min(idle.len());
+    if count == 0 {
+        return;
+    }
+    idle.select_nth_unstable_by_key(count - 1, |it| it.active.load(Ordering::Relaxed));
+    for place in idle.into_iter().take(count) {
+        place.tell("idle longest when there was no room");
+    }
+}
+
+impl Place {
+    fn tell(&self, why: &'static str) {
+        let mut told = self.told.lock();
+        told.0 = why;
+        self.leave.store(true, Ordering::Release);
+        if let Some(waker) = told.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Seat {
+    /// Why this connection must end, if it must; otherwise `waker` is called when it must.
+    pub(crate) fn told_to_leave(&self, waker: &Waker) -> Option<&'static str> {
+        if !self.place.leave.load(Ordering::Acquire) {
+            let mut told = self.place.told.lock();
+            if told.1.as_ref().is_none_or(|it| !it.will_wake(waker)) {
+                told.1 = Some(waker.clone());
+            }
+            // Checked again: it may have been told between the two looks.
+            if !self.place.leave.load(Ordering::Acquire) {
+                return None;
+            }
+        }
+        Some(self.place.told.lock().0)
+    }
+
+    /// Returns when this connection must end.
+    pub(crate) async fn told(&self) -> &'static str {
+        poll_fn(|cx| self.told_to_leave(cx.waker()).map_or(Poll::Pending, Poll::Ready)).await
+    }
+
+    /// The peer has shown that it is alive.
+    pub(crate) fn active(&self) {
+        self.place.active.store(self.seats.millis(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken.lock();
+        taken.seats.remove(&self.id);
+        if let Some(count) = taken.sources.get_mut(&self.place.source) {
+            *count -= 1;
+            if *count == 0 {
+                taken.sources.remove(&self.place.source);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[test]
+    fn one_source_cannot_take_every_place() {
+        let seats = Seats::new(0, 2);
+        let first = seats.take(source(1), 0).ok();
+        let second = seats.take(source(1), 0).ok();
+        assert!(first.is_some() && second.is_some());
+        assert_eq!(seats.take(source(1), 0).err(), Some(Refusal::Source));
+        assert!(seats.take(source(2), 0).is_ok());
+        drop(first);
+        assert!(seats.take(source(1), 0).is_ok());
+    }
+
+    #[test]
+    fn whoever_is_silent_longest_makes_room() {
+        let seats = Seats::new(2, 0);
+        let old = seats.take(source(1), 0).unwrap();
+        let young = seats.take(source(2), 0).unwrap();
+        old.place.active.store(5, Ordering::Relaxed);
+        young.place.active.store(9, Ordering::Relaxed);
+        let third = seats.take(source(3), 0).unwrap();
+        assert!(old.told_to_leave(Waker::noop()).is_some());
+        assert!(young.told_to_leave(Waker::noop()).is_none() && third.told_to_leave(Waker::noop()).is_none());
+        drop(old);
+        assert_eq!(seats.count(), 2);
+    }
+
+    #[test]
+    fn the_connections_of_one_port_can_be_told() {
+        let seats = Seats::new(0, 0);
+        let (web, mail) = (seats.take(source(1), 80).unwrap(), seats.take(source(1), 25).unwrap());
+        seats.clear(Some(80), "the service stopped");
+        assert_eq!(web.told_to_leave(Waker::noop()), Some("the service stopped"));
+        assert_eq!(mail.told_to_leave(Waker::noop()), None);
+    }
+}

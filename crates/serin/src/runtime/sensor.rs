@@ -1,0 +1,255 @@
+//! Puts a sensor together, changes it while it runs, and takes it apart.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, TcpListener as BoundSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use serin_event::kinds;
+use serin_services::conf::{Conf, Identity};
+use serin_services::{Listening, Service, Tls};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::certificates::server_config;
+use super::connection::STOPPING;
+use super::floods::Floods;
+use super::journal::Journal;
+use super::metrics::Metrics;
+use super::port::{Limits, Port, TlsMode, bind, serve};
+use super::recorder::{Recorder, Rules};
+use super::seats::Seats;
+use crate::config::Config;
+use crate::state::StateDir;
+
+/// One port that the configuration wants.
+pub(crate) struct Wanted {
+    pub(crate) service: &'static Service,
+    pub(crate) address: IpAddr,
+    pub(crate) listening: Listening,
+    pub(crate) tls: TlsMode,
+}
+
+/// A port that the configuration wants and that cannot be had.
+#[derive(Debug, Clone)]
+pub(crate) struct Unavailable {
+    pub(crate) service: &'static str,
+    /// What is wrong and what to do: `ftp.port: 21 is taken by another program; …`.
+    pub(crate) why: String,
+}
+
+/// All ports that `config` wants. What cannot be had is told and left out.
+pub(crate) fn wanted(
+    config: &Config,
+    identity: &Identity,
+    state: &StateDir,
+) -> (Vec<Wanted>, Vec<Unavailable>) {
+    let conf = &Conf::clone(&config.services).with_identity(identity.clone());
+    let (mut ports, mut unavailable) = (Vec::new(), Vec::new());
+    for service in serin_services::ALL.iter().copied().filter(|it| conf.enabled(it)) {
+        // An opener cannot be cloned: each address gets a build of its own.
+        for address in &config.listen {
+            match (service.build)(conf) {
+                Ok(built) => {
+                    for listening in built {
+                        match tls_mode(&listening.tls, state, identity) {
+                            Ok(tls) => ports.push(Wanted { service, address: *address, listening, tls }),
+                            Err(why) => unavailable.push(Unavailable { service: service.name, why }),
+                        }
+                    }
+                }
+                Err(complaints) => unavailable.extend(complaints.iter().map(|it| Unavailable {
+                    service: service.name,
+                    why: format!("{}: {}", it.key, it.text),
+                })),
+            }
+        }
+    }
+    (ports, unavailable)
+}
+
+fn tls_mode(tls: &Tls, state: &StateDir, identity: &Identity) -> Result<TlsMode, String> {
+    let config = |certificate| server_config(certificate, state, identity).map_err(|it| it.to_string());
+    Ok(match tls {
+        Tls::No => TlsMode::Never,
+        Tls::OnRequest(certificate) => TlsMode::OnRequest(config(certificate)?),
+        Tls::AtOnce(certificate) => TlsMode::AtOnce(config(certificate)?),
+    })
+}
+
+/// Opens the socket of one port, or says why not and what to do.
+pub(crate) fn open(wanted: &Wanted, only_v6: bool) -> Result<BoundSocket, Unavailable> {
+    let port = wanted.listening.port;
+    let bound = match bind(wanted.address, port, only_v6) {
+        // A host without IPv6: all addresses are the IPv4 ones.
+        Err(error)
+            if wanted.address.is_unspecified()
+                && wanted.address.is_ipv6()
+                && error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) =>
+        {
+            bind(Ipv4Addr::UNSPECIFIED.into(), port, false)
+        }
+        other => other,
+    };
+    bound.map_err(|error| {
+        let key = &wanted.listening.key;
+        let why = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                format!("{key}: {port} is taken by another program on {}; choose another port, or stop it", wanted.address)
+            }
+            std::io::ErrorKind::PermissionDenied => format!(
+                "{key}: {port} needs CAP_NET_BIND_SERVICE; start as root or through the service manager, or choose a port from 1024 up"
+            ),
+            std::io::ErrorKind::AddrNotAvailable => {
+                format!("device.listen_addr: this host does not have the address {}", wanted.address)
+            }
+            _ => format!("{key}: {port} on {} cannot be opened: {error}", wanted.address),
+        };
+        Unavailable { service: wanted.service.name, why }
+    })
+}
+
+/// Whether `::` leaves IPv4 to a socket of its own.
+pub(crate) fn only_v6(config: &Config) -> bool {
+    config.listen.iter().any(|it| it.is_ipv4() && it.is_unspecified())
+}
+
+/// A port that is served.
+struct Running {
+    port: Arc<RwLock<Arc<Port>>>,
+    task: JoinHandle<()>,
+}
+
+/// A running sensor.
+pub(crate) struct Sensor {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) metrics: Arc<Metrics>,
+    identity: Identity,
+    state: StateDir,
+    listeners: HashMap<(IpAddr, u16), Running>,
+    next_id: u64,
+}
+
+impl Sensor {
+    /// A sensor that serves nothing yet.
+    pub(crate) fn new(config: &Config, identity: Identity, state: StateDir, journal: &Journal) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let bound = |it: Option<u32>| it.map_or(0, |it| usize::try_from(it).unwrap_or(usize::MAX));
+        let seats = Seats::new(bound(config.limits.connections), bound(config.limits.connections_per_source));
+        let floods = Floods::new(config.limits.events_per_second.unwrap_or(0));
+        let recorder = Recorder::new(rules(config), journal.clone(), metrics.clone(), floods, state.panics());
+        Self {
+            recorder: Arc::new(recorder),
+            seats,
+            metrics,
+            identity,
+            state,
+            listeners: HashMap::new(),
+            next_id: 1,
+        }
+    }
+
+    /// Serves a port whose socket is open.
+    pub(crate) fn serve(
+        &mut self,
+        wanted: Wanted,
+        socket: BoundSocket,
+        config: &Config,
+    ) -> Result<(), Unavailable> {
+        let place = (wanted.address, wanted.listening.port);
+        let service = wanted.service.name;
+        let listener = TcpListener::from_std(socket)
+            .map_err(|it| Unavailable { service, why: format!("{}: {it}", wanted.listening.key) })?;
+        let port = Arc::new(RwLock::new(Arc::new(self.port(wanted, config))));
+        let task = tokio::spawn(serve(listener, port.clone()));
+        self.listeners.insert(place, Running { port, task });
+        Ok(())
+    }
+
+    fn port(&mut self, wanted: Wanted, config: &Config) -> Port {
+        let id = self.next_id;
+        self.next_id += 1;
+        let limits = Limits {
+            session_bytes: config.limits.session_bytes.map_or(u64::MAX, u64::from),
+            session_time: config.limits.session_time.unwrap_or(FOR_EVER),
+            first_byte: config.limits.first_byte.unwrap_or(FOR_EVER),
+        };
+        Port {
+            id,
+            service: wanted.service,
+            open: wanted.listening.open,
+            tls: wanted.tls,
+            keep_alive: wanted.listening.keep_alive,
+            limits,
+            recorder: self.recorder.clone(),
+            seats: self.seats.clone(),
+            connections: self.metrics.connections(wanted.service.name),
+        }
+    }
+
+    /// Changes what is served to what `config` wants. Conversations under way keep their settings;
+    /// those of a port that is gone are ended. What cannot be had is returned.
+    pub(crate) fn reload(&mut self, config: &Config) -> Vec<Unavailable> {
+        self.recorder.replace_rules(rules(config));
+        let (ports, mut unavailable) = wanted(config, &self.identity, &self.state);
+        let mut gone = std::mem::take(&mut self.listeners);
+        for wanted in ports {
+            let place = (wanted.address, wanted.listening.port);
+            if let Some(running) = gone.remove(&place) {
+                let port = Arc::new(self.port(wanted, config));
+                *running.port.write() = port;
+                self.listeners.insert(place, running);
+                continue;
+            }
+            let socket = open(&wanted, only_v6(config));
+            if let Err(error) = socket.and_then(|it| self.serve(wanted, it, config)) {
+                unavailable.push(error);
+            }
+        }
+        for running in gone.into_values() {
+            running.task.abort();
+            self.seats.clear(Some(running.port.read().id), STOPPING);
+        }
+        unavailable
+    }
+
+    /// What is served, by service and port.
+    pub(crate) fn services(&self) -> Vec<(&'static str, IpAddr, u16)> {
+        let mut services: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|((address, port), running)| (running.port.read().service.name, *address, *port))
+            .collect();
+        services.sort_unstable();
+        services
+    }
+
+    /// Stops accepting, lets conversations end, and records how they ended.
+    pub(crate) async fn stop(&mut self) {
+        for running in self.listeners.values() {
+            running.task.abort();
+        }
+        self.seats.clear(None, STOPPING);
+        let patience = tokio::time::Instant::now() + STOP_PATIENCE;
+        while self.seats.count() > 0 && tokio::time::Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.recorder.settle().await;
+        self.recorder.tell_floods().await;
+        self.recorder.tell(&kinds::MESSAGE, "Canary stopped".to_owned()).await;
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        node_id: config.node_id.as_str().into(),
+        ignore: config.ignore.clone(),
+        honeycreds: config.honeycreds.clone(),
+    }
+}
+
+/// Where no limit is configured: longer than any process lives.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
