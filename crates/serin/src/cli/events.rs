@@ -12,6 +12,7 @@ use crate::runtime::clock;
 
 /// Which events, and how they are printed.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag that a person types")]
 pub(super) struct Arguments {
     #[command(flatten)]
     sensor: Sensor,

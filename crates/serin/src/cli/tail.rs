@@ -44,14 +44,11 @@ fn follow(
     let before = reader.query(&query).map_err(Stopped::Store)?;
     print(before.iter().rev().filter(|it| it.seq <= seen), json, coloured, out)?;
     loop {
-        let records = match reader.after(seen, PAGE) {
-            Ok(records) => records,
+        let Ok(records) = reader.after(seen, PAGE) else {
             // The sensor may just have replaced a damaged database.
-            Err(_) => {
-                std::thread::sleep(Duration::from_secs(1));
-                reader = Reader::open(&path).map_err(Stopped::Store)?;
-                continue;
-            }
+            std::thread::sleep(Duration::from_secs(1));
+            reader = Reader::open(&path).map_err(Stopped::Store)?;
+            continue;
         };
         let Some(newest) = records.last() else {
             std::thread::sleep(PAUSE);

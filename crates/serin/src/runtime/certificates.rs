@@ -16,7 +16,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serin_services::Certificate;
 use serin_services::conf::Identity;
-use serin_services::dialogue::fraction;
 
 use crate::state::{StateDir, write_private};
 
@@ -116,9 +115,7 @@ fn generate(name: &str, identity: &Identity) -> Result<(String, String), rcgen::
 /// The name that an office gives its own CA; differs between installations.
 fn authority(identity: &Identity) -> String {
     let names = ["Internal CA", "Office Issuing CA", "Infrastructure CA 1", "LAN Root CA", "Services CA G2"];
-    let share = fraction(identity.seed, 7);
-    let at =
-        names.len().saturating_sub(1).min((1..names.len()).filter(|it| share * 5.0 >= *it as f64).count());
+    let at = usize::from(identity.seed.to_le_bytes()[3]) % names.len();
     names.get(at).copied().unwrap_or_default().to_owned()
 }
 

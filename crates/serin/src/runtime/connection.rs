@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::clock;
 use super::port::{Port, TlsMode};
 use super::recorder::Conversation;
 use super::seats::Seat;
@@ -180,7 +181,7 @@ impl Talk {
 
     /// Runs a piece of the dialogue. A panic ends this connection and nothing else.
     fn call(&mut self, step: impl FnOnce(&mut Self)) -> Result<(), End> {
-        self.out.now = self.port.recorder.now();
+        self.out.now = clock::now();
         catch_unwind(AssertUnwindSafe(|| step(self))).map_err(|_| End::Panicked)
     }
 
@@ -190,7 +191,7 @@ impl Talk {
         let mut outbox: Option<Cow<'static, [u8]>> = None;
         let mut actions = actions.into_iter();
         let mut result = Ok(None);
-        while let Some(action) = actions.next() {
+        for action in actions.by_ref() {
             result = match action {
                 Action::Report(event) => {
                     self.report(event).await;
@@ -278,17 +279,17 @@ impl Talk {
             }
             Heard::Nothing => Err(End::Closed(Closed::ByPeer)),
             Heard::Told(why) => Err(End::Closed(Closed::ByLimit(why))),
-            Heard::Late => match limit {
-                Some(name) => Err(End::Closed(Closed::ByLimit(name))),
-                None => {
-                    self.timer = None;
-                    self.call(|talk| {
-                        if let Some(dialogue) = &mut talk.dialogue {
-                            dialogue.timer(&mut talk.out);
-                        }
-                    })
+            Heard::Late => {
+                if let Some(name) = limit {
+                    return Err(End::Closed(Closed::ByLimit(name)));
                 }
-            },
+                self.timer = None;
+                self.call(|talk| {
+                    if let Some(dialogue) = &mut talk.dialogue {
+                        dialogue.timer(&mut talk.out);
+                    }
+                })
+            }
         }
     }
 

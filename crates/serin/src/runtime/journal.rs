@@ -218,7 +218,7 @@ impl Writer {
                 match next {
                     Command::Append(record) => batch.push(*record),
                     Command::Save => save = true,
-                    Command::Retire(retention) => self.retire(&retention),
+                    Command::Retire(retention) => self.retire(retention),
                     Command::Bury(letter) => self.bury(letter),
                     Command::Stop(done) => stop = Some(done),
                 }
@@ -230,7 +230,7 @@ impl Writer {
                 self.save_readers();
             }
             if let Some(retention) = self.more_to_retire.take() {
-                self.retire(&retention);
+                self.retire(retention);
             }
             if let Some(done) = stop {
                 let _ = done.send(());
@@ -258,8 +258,8 @@ impl Writer {
             match outcome {
                 Some(Ok(())) => self.written(batch, started),
                 error => {
-                    for record in batch.into_iter().rev() {
-                        self.waiting.push_front(record);
+                    for unwritten in batch.into_iter().rev() {
+                        self.waiting.push_front(unwritten);
                     }
                     match error {
                         Some(Err(error)) => self.failed(&error),
@@ -341,10 +341,10 @@ impl Writer {
         }
     }
 
-    fn retire(&mut self, retention: &Retention) {
+    fn retire(&mut self, retention: Retention) {
         let floor = self.shared.readers.lock().values().map(|it| it.cursor).min().unwrap_or(u64::MAX);
         let Some(store) = &mut self.store else { return };
-        match store.retain(retention, clock::now(), floor) {
+        match store.retain(&retention, clock::now(), floor) {
             Ok(retained) => {
                 for lost in retained.lost {
                     let text = format!(
@@ -354,7 +354,7 @@ impl Writer {
                     tracing::error!("{text}");
                     self.waiting.push_back(self.note(&text));
                 }
-                self.more_to_retire = retained.more.then_some(*retention);
+                self.more_to_retire = retained.more.then_some(retention);
             }
             Err(error) => tracing::warn!(%error, "old events could not be deleted"),
         }

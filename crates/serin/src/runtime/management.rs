@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::fmt::Write as _;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -54,7 +56,7 @@ struct StoreHealth {
     lost: u64,
 }
 
-/// The pages: `/health` (JSON; 503 while something is wrong), `/metrics` (OpenMetrics text), `/`.
+/// The pages: `/health` (JSON; 503 while something is wrong), `/metrics` (`OpenMetrics` text), `/`.
 pub(crate) fn router(view: Arc<View>) -> Router {
     Router::new()
         .route("/", get(overview))
@@ -95,13 +97,14 @@ async fn metrics(State(view): State<Arc<View>>) -> Response {
 async fn overview(State(view): State<Arc<View>>) -> String {
     let facts = view.facts.read().clone();
     let mut text = format!("Serin {} as {}\n\n", env!("CARGO_PKG_VERSION"), facts.node_id);
+    // Writing to a String cannot fail.
     for (service, address) in &facts.services {
-        text.push_str(&format!("{service:<12} {address}\n"));
+        let _ = writeln!(text, "{service:<12} {address}");
     }
     for problem in &facts.unavailable {
-        text.push_str(&format!("not served   {problem}\n"));
+        let _ = writeln!(text, "not served   {problem}");
     }
     let stored = *view.journal.stored().borrow();
-    text.push_str(&format!("\n{stored} events stored. See /health and /metrics.\n"));
+    let _ = writeln!(text, "\n{stored} events stored. See /health and /metrics.");
     text
 }

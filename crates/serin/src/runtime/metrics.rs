@@ -107,7 +107,7 @@ impl Metrics {
         self.connections.get_or_create_owned(&ServiceLabels { service })
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// Everything in the `OpenMetrics` text format.
     pub(crate) fn text(&self, now: &Now) -> String {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.open.set(signed(now.open as u64));

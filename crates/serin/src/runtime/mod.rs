@@ -4,6 +4,7 @@ pub(crate) mod certificates;
 pub(crate) mod clock;
 mod connection;
 mod floods;
+mod greeting;
 pub(crate) mod journal;
 pub(crate) mod management;
 pub(crate) mod metrics;

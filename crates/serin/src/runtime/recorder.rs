@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use serin_event::{Endpoint, Event, Kind, Record, Tainted, Timestamp, Value, kinds};
+use serin_event::{Endpoint, Event, Kind, Record, Tainted, Value, kinds};
 use tokio::sync::Semaphore;
 
 use super::clock;
@@ -77,10 +77,6 @@ impl Recorder {
         *self.rules.write() = Arc::new(rules);
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        clock::now()
-    }
-
     /// A new conversation of `peer` with `service`.
     pub(crate) fn conversation(
         &self,
@@ -103,7 +99,7 @@ impl Recorder {
         if !self.floods.admits(source, at.service) {
             return;
         }
-        let mut record = self.make(&rules, &event, Some(at));
+        let mut record = make(&rules, &event, Some(at));
         let Some((user, password)) = credentials(&event) else {
             return self.keep(record).await;
         };
@@ -156,7 +152,7 @@ impl Recorder {
             return;
         }
         let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.into())]);
-        let record = self.make(&rules, &Event::new(kind).with("msg", message), None);
+        let record = make(&rules, &Event::new(kind).with("msg", message), None);
         self.keep(record).await;
     }
 
@@ -184,33 +180,33 @@ impl Recorder {
                 .with("REASON", flood.reason)
                 .with("SECONDS", flood.seconds)
                 .with("SERVICE", flood.service);
-            let mut record = self.make(&rules, &event, None);
+            let mut record = make(&rules, &event, None);
             record.source.host = flood.source;
             self.keep(record).await;
-        }
-    }
-
-    fn make(&self, rules: &Rules, event: &Event, at: Option<&Conversation>) -> Record {
-        let time = clock::now();
-        let details = if event.kind.details.is_empty() { "{}".to_owned() } else { event.details() };
-        Record {
-            seq: 0,
-            time,
-            utc_offset: clock::utc_offset(time),
-            node_id: rules.node_id.clone(),
-            session: at.map_or(0, |it| it.session),
-            kind: event.kind,
-            source: at.map(|it| it.peer.into()).unwrap_or_default(),
-            target: at.map(|it| Endpoint::from(it.local)).unwrap_or_default(),
-            honeycred: None,
-            logdata: event.logdata().into(),
-            details: details.into(),
         }
     }
 
     async fn keep(&self, record: Record) {
         self.metrics.count(record.kind);
         self.journal.append(record).await;
+    }
+}
+
+fn make(rules: &Rules, event: &Event, at: Option<&Conversation>) -> Record {
+    let time = clock::now();
+    let details = if event.kind.details.is_empty() { "{}".to_owned() } else { event.details() };
+    Record {
+        seq: 0,
+        time,
+        utc_offset: clock::utc_offset(time),
+        node_id: rules.node_id.clone(),
+        session: at.map_or(0, |it| it.session),
+        kind: event.kind,
+        source: at.map(|it| it.peer.into()).unwrap_or_default(),
+        target: at.map(|it| Endpoint::from(it.local)).unwrap_or_default(),
+        honeycred: None,
+        logdata: event.logdata().into(),
+        details: details.into(),
     }
 }
 

@@ -12,11 +12,12 @@ use serin_event::kinds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::greeting::{Greeting, shown};
 use super::journal::Journal;
 use super::management::{Facts, View, router};
 use super::privileges;
 use super::sensor::{Sensor, Unavailable};
-use crate::config::{Complaints, Config, Dialect};
+use crate::config::{Complaints, Config};
 use crate::outputs::manager::Manager;
 
 /// How a configuration is read again.
@@ -92,7 +93,7 @@ impl Running {
         for note in &self.config.notes {
             tracing::info!("{note}");
         }
-        self.print_table(privileges, began);
+        self.greet(privileges, began);
         self.tell_started(replaced).await;
         // Only where a service manager asked for it.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -121,50 +122,20 @@ impl Running {
     }
 
     /// What listens where, for whoever started this by hand.
-    fn print_table(&self, privileges: &privileges::Outcome, began: Instant) {
-        let mut out = std::io::stderr().lock();
-        let bold = |text: &str| {
-            let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            if coloured { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    fn greet(&self, privileges: &privileges::Outcome, began: Instant) {
+        let mut err = std::io::stderr().lock();
+        let text = Greeting {
+            config: &self.config,
+            services: &self.sensor.services(),
+            unavailable: &self.unavailable,
+            outputs: &self.outputs.describe(),
+            database: self.journal.path(),
+            confined: &privileges.summary,
+            took: began.elapsed(),
+            bold: err.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
-        let from = self.config.file.as_ref().map_or_else(
-            || "no configuration found: every service, on this machine alone".to_owned(),
-            |it| it.display().to_string(),
-        );
-        let mut text = format!(
-            "{} {} as {} ({from})\n\n",
-            bold("Serin"),
-            env!("CARGO_PKG_VERSION"),
-            self.config.node_id
-        );
-        let services = self.sensor.services();
-        for (name, address, port) in &services {
-            let about = serin_services::find(name).map_or("", |it| it.about);
-            text.push_str(&format!("  {:<10} {:<22} {about}\n", name, shown(*address, *port)));
-        }
-        for problem in &self.unavailable {
-            text.push_str(&format!("  {:<10} not served: {}\n", problem.service, problem.why));
-        }
-        let console =
-            self.config.console.map_or_else(String::new, |it| format!("Health and metrics: http://{it}/\n"));
-        let confined = if privileges.summary.is_empty() { "" } else { &privileges.summary };
-        text.push_str(&format!(
-            "\n{console}Events: {} and in {}\nStarted in {} ms{}{confined}\n",
-            self.outputs.describe(),
-            self.journal.path().display(),
-            began.elapsed().as_millis(),
-            if confined.is_empty() { "" } else { "; " },
-        ));
-        if self.config.dialect == Dialect::Demo
-            && let Some((_, address, port)) = services.iter().find(|it| it.0 == "ftp")
-        {
-            text.push_str(&format!(
-                "\nTry: {}\n",
-                bold(&format!("curl ftp://root:secret@{}/", shown(*address, *port)))
-            ));
-        }
         // Nobody may be reading.
-        let _ = writeln!(out, "{text}");
+        let _ = writeln!(err, "{text}");
     }
 
     /// Serves until a signal says otherwise.
@@ -256,10 +227,6 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
         })
     }
-}
-
-fn shown(address: std::net::IpAddr, port: u16) -> String {
-    std::net::SocketAddr::new(address, port).to_string()
 }
 
 fn modified(file: Option<&PathBuf>) -> Option<SystemTime> {

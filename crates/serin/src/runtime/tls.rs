@@ -1,8 +1,10 @@
 //! What a TLS client tells of itself before anything is agreed: JA3, JA4 and the name it asks for.
 //!
-//! The ClientHello (RFC 8446, section 4.1.2) is read from the wire by ourselves, so that the
+//! The `ClientHello` (RFC 8446, section 4.1.2) is read from the wire by ourselves, so that the
 //! fingerprint of a handshake that fails is known too. JA3: <https://github.com/salesforce/ja3>;
-//! JA4 (the client fingerprint alone, which is under a free licence): FoxIO's technical details.
+//! JA4 (the client fingerprint alone, which is under a free licence): `FoxIO`'s technical details.
+
+use std::fmt::Write as _;
 
 use aws_lc_rs::digest;
 use md5::Digest as _;
@@ -12,7 +14,7 @@ use serin_services::wire::{Reader, Short};
 /// The record type of a handshake: RFC 8446, section 5.1.
 pub(crate) const HANDSHAKE: u8 = 22;
 
-/// Whether `bytes` hold a whole ClientHello, or can never do so.
+/// Whether `bytes` hold a whole `ClientHello`, or can never do so.
 pub(crate) fn hello_is_whole(bytes: &[u8]) -> bool {
     if bytes.first().is_some_and(|it| *it != HANDSHAKE) || bytes.len() > HELLO_MAX {
         return true;
@@ -33,7 +35,7 @@ pub(crate) fn hello_is_whole(bytes: &[u8]) -> bool {
     }
 }
 
-/// What a ClientHello tells; empty where it is none.
+/// What a `ClientHello` tells; empty where it is none.
 pub(crate) fn fingerprint(bytes: &[u8]) -> TlsPeer {
     let hello = handshake(bytes).ok().and_then(|message| Hello::read(&message).ok());
     hello.map(|it| it.describe()).unwrap_or_default()
@@ -220,7 +222,11 @@ fn short_hash(text: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn md5_hex(bytes: &[u8]) -> String {
@@ -228,7 +234,7 @@ fn md5_hex(bytes: &[u8]) -> String {
 }
 
 const ZERO_HASH: &str = "000000000000";
-/// A ClientHello larger than this is none: post-quantum shares and padding stay below 4 KiB.
+/// A `ClientHello` larger than this is none: post-quantum shares and padding stay below 4 KiB.
 const HELLO_MAX: usize = 16 * 1024;
 const SERVER_NAME: u16 = 0;
 const SUPPORTED_GROUPS: u16 = 10;
