@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serin_event::{Record, Timestamp};
 
 use crate::error::Error;
@@ -25,13 +25,15 @@ pub(crate) fn open(options: &Options, damaged: Option<&str>) -> Result<(Store, O
     let reserved = noted.map_or(0, |it| it.reserved);
     if !path.exists() {
         let store = fresh(options, mark, reserved)?;
-        let last_seq = store.last;
-        return Ok((store, Opened { found: Found::Fresh, last_seq, lost: 0 }));
+        return Ok((
+            store,
+            Opened { found: Found::Fresh, last_seq: reserved, lost: noted.map_or(0, |it| it.acknowledged) },
+        ));
     }
     let clean = noted.map_or_else(|| !beside(path, "-wal").exists(), |it| it.clean);
     let found = match damaged {
         Some(reason) => Err(Error::Corrupt { path: path.clone(), reason: reason.to_owned() }),
-        None => existing(options, clean),
+        None => existing(options, clean).map_err(|error| damage(error, path)),
     };
     match found {
         Ok(Some((connection, last))) => {
@@ -44,8 +46,14 @@ pub(crate) fn open(options: &Options, damaged: Option<&str>) -> Result<(Store, O
         }
         Ok(None) => {
             let store = fresh(options, mark, reserved)?;
-            let last_seq = store.last;
-            Ok((store, Opened { found: Found::Fresh, last_seq, lost: 0 }))
+            Ok((
+                store,
+                Opened {
+                    found: Found::Fresh,
+                    last_seq: reserved,
+                    lost: noted.map_or(0, |it| it.acknowledged),
+                },
+            ))
         }
         Err(Error::Corrupt { reason, .. }) => replace(options, mark, noted, reason),
         Err(error) => Err(error),
@@ -117,9 +125,9 @@ fn existing(options: &Options, clean: bool) -> Result<Option<(Connection, u64)>,
     }
     drop(first);
     let mut connection = connect(options)?;
-    if !clean {
-        quick_check(&mut connection, path, options.check_limit)?;
-    }
+    // After an orderly end only the medium can have done harm: a shorter look must do.
+    let limit = if clean { options.check_limit / 10 } else { options.check_limit };
+    quick_check(&mut connection, path, limit)?;
     let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
     let last = number("SELECT value FROM counters WHERE name = 'last_seq'");
     let highest = number("SELECT coalesce(max(seq), 0) FROM events")?;
@@ -130,6 +138,18 @@ fn existing(options: &Options, clean: bool) -> Result<Option<(Connection, u64)>,
             Err(Error::Corrupt { path: path.clone(), reason: "the count of events is wrong".to_owned() })
         }
     }
+}
+
+/// What SQLite does not call damage, but only damage causes while a store is opened: a header that
+/// asks for another SQLite, or to be read only although the file can be written.
+fn damage(error: Error, path: &Path) -> Error {
+    let Error::Sqlite { source, .. } = &error else { return error };
+    let damaged = match source.sqlite_error_code() {
+        Some(ErrorCode::Unknown) => true,
+        Some(ErrorCode::ReadOnly) => OpenOptions::new().write(true).open(path).is_ok(),
+        _ => false,
+    };
+    if damaged { Error::Corrupt { path: path.to_owned(), reason: source.to_string() } } else { error }
 }
 
 /// Opens for writing, and makes or brings up to date what is inside.
@@ -200,7 +220,13 @@ pub(crate) fn state(connection: &Connection, path: &Path) -> Result<State, Error
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('counters', 'events', 'readers')",
     )? == 3;
     if tables == 0 && (application == 0 || application == APPLICATION_ID) {
-        return Ok(State::Empty);
+        // A new file has a header page and perhaps a second one. More pages without tables, or less
+        // than a page, are what is left of something.
+        let bytes = std::fs::metadata(path).map_or(0, |it| it.len());
+        if bytes == 0 || (bytes >= 512 && number("PRAGMA page_count")? <= 2) {
+            return Ok(State::Empty);
+        }
+        return corrupt("its tables are missing");
     }
     match (application == APPLICATION_ID, ours) {
         (false, false) => return Err(Error::Foreign { path: path.to_owned() }),

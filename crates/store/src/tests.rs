@@ -1,5 +1,7 @@
 //! Tests of the store as a whole; each file takes one promise.
 
+mod crash;
+mod damage;
 mod durability;
 mod queries;
 

@@ -22,7 +22,8 @@ pub struct Options {
     pub path: PathBuf,
     /// What [`Store::append`] waits for.
     pub durability: Durability,
-    /// How long opening may check a database whose last writer did not end orderly.
+    /// How long opening may check a database whose last writer did not end orderly; a tenth of it
+    /// for any other.
     pub check_limit: Duration,
     /// How long opening may save events from a damaged database into the new one.
     pub salvage_limit: Duration,
@@ -58,17 +59,17 @@ pub struct Opened {
     pub found: Found,
     /// The highest number used so far; the next event gets the one after it.
     pub last_seq: u64,
-    /// How many events are known to have been committed and are gone, which is possible when the
-    /// medium damaged the file, somebody replaced it by an older one, or the power failed under
-    /// [`Durability::Normal`]. Counts the end of the store; what a file that was moved aside still
-    /// holds is not counted.
+    /// How many events were committed and are gone from the end of the store, which is possible
+    /// when the medium damaged the file, somebody replaced it by an older one or deleted it (then
+    /// all that ever were), or the power failed under [`Durability::Normal`]. What a file that was
+    /// moved aside still holds is not counted.
     pub lost: u64,
 }
 
 /// The state of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// There was none; a new one was made.
+    /// There was none, or nothing in it; a new one was made.
     Fresh,
     /// A good one. `clean` is false when the last writer was killed; it was checked then.
     Existing {
