@@ -117,6 +117,8 @@ impl Drop for Mark {
             self.noted.reserved = self.noted.acknowledged;
         }
         let _ = self.write().and_then(|()| self.file.sync_data());
+        // Closing is not enough while a forked process that has not called exec yet shares the file.
+        let _ = self.file.unlock();
     }
 }
 

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod durability;
 mod queries;
+mod retention;
 
 use std::sync::Arc;
 

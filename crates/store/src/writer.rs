@@ -302,6 +302,15 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    fn drop(&mut self) {
+        // SQLite does this when the last connection closes, but only if that one may write. A reader that
+        // is in the middle of something is not waited for: the log is read again at the next opening.
+        let _ = self.connection.busy_timeout(Duration::from_millis(100));
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()));
+    }
+}
+
 /// The numbers of kinds and node names in this database.
 #[derive(Debug, Default)]
 struct Ids {
