@@ -22,6 +22,7 @@ mod ftp;
 mod git;
 pub mod replay;
 mod tcpbanner;
+mod telnet;
 #[cfg(test)]
 mod template;
 pub mod wire;
@@ -34,7 +35,7 @@ use conf::{Complaint, Conf, Key};
 use dialogue::Opener;
 
 /// All services, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&Service] = &[&ftp::SERVICE, &git::SERVICE, &tcpbanner::SERVICE];
+pub static ALL: &[&Service] = &[&ftp::SERVICE, &git::SERVICE, &tcpbanner::SERVICE, &telnet::SERVICE];
 
 /// What the daemon must know of a protocol. The rest is the protocol's own business.
 #[derive(Debug)]
