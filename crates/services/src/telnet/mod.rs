@@ -70,6 +70,8 @@ fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
 struct Product {
     /// The options it opens with.
     offers: &'static [u8],
+    /// The time from there to the first prompt, which another program may have to print.
+    start: Duration,
     /// Whether it answers options at all.
     negotiates: bool,
     /// Before the banner, between its lines, and behind it where there is one.
@@ -108,6 +110,8 @@ enum Keys {
 /// BusyBox 1.35, `telnetd` and `login`.
 static BUSYBOX: Product = Product {
     offers: &[IAC, DO, ECHO, IAC, DO, NAWS, IAC, WILL, ECHO, IAC, WILL, SGA],
+    // What it takes to start login. Hydra loses text that comes together with options, and waits.
+    start: Duration::from_millis(5),
     negotiates: false,
     frame: ("\r\r\n", "\r\n\r", "\r\n\r"),
     greeting: "",
@@ -125,6 +129,7 @@ static BUSYBOX: Product = Product {
 /// Cisco IOS 15, from specification.
 static CISCO: Product = Product {
     offers: &[IAC, WILL, ECHO, IAC, WILL, SGA, IAC, DO, TTYPE, IAC, DO, NAWS],
+    start: Duration::ZERO,
     negotiates: true,
     frame: ("\r\n", "\r\n", "\r\n"),
     greeting: "\r\nUser Access Verification\r\n\r\n",
@@ -155,7 +160,7 @@ fn greeting(product: &Product, banner: &str, prompt: &str) -> Vec<u8> {
         text.push_str(&banner.lines().collect::<Vec<_>>().join(between));
         text.push_str(behind);
     }
-    [product.offers, text.as_bytes(), product.greeting.as_bytes(), prompt.as_bytes()].concat()
+    [text.as_bytes(), product.greeting.as_bytes(), prompt.as_bytes()].concat()
 }
 
 struct Telnet {
@@ -188,6 +193,8 @@ impl Dialogue for Telnet {
         if self.shared.settings.log_tcp_connection {
             out.report(Event::new(&kinds::TELNET_CONNECTION));
         }
+        out.send(self.shared.product.offers);
+        out.wait(self.shared.product.start);
         out.send(self.shared.greeting.clone());
         let (Clock::Whole(limit, _) | Clock::Prompt(limit, _)) = self.shared.product.clock;
         out.push(Action::Timer(limit));

@@ -3,8 +3,7 @@
 use super::*;
 use crate::replay::{NOW, check, drive};
 
-const BUSYBOX_OPENS: &str =
-    "<< \\xff\\xfd\\x01\\xff\\xfd\\x1f\\xff\\xfb\\x01\\xff\\xfb\\x03\\r\\r\\nsrv-files login: \n";
+const BUSYBOX_OPENS: &str = "<< \\xff\\xfd\\x01\\xff\\xfd\\x1f\\xff\\xfb\\x01\\xff\\xfb\\x03\n~ 0.005s\n<< \\r\\r\\nsrv-files login: \n";
 const CISCO_OPENS: &str = "@ set telnet.product \"cisco\"\n\
      << \\xff\\xfb\\x01\\xff\\xfb\\x03\\xff\\xfd\\x18\\xff\\xfd\\x1f\\r\\n\\r\\nUser Access Verification\\r\\n\\r\\nUsername: \n";
 
@@ -79,7 +78,7 @@ fn a_router_takes_an_empty_name_and_hangs_up_after_three() {
 fn connections_are_reported_where_wanted_and_the_banner_comes_first() {
     inline(
         "@ set telnet.log_tcp_connection true\n@ set telnet.banner \"Keep\\nout\"\n! 6002\n\
-         << \\xff\\xfd\\x01\\xff\\xfd\\x1f\\xff\\xfb\\x01\\xff\\xfb\\x03\\r\\r\\nKeep\\r\\n\\rout\\r\\n\\rsrv-files login: \n= gone\n",
+         << \\xff\\xfd\\x01\\xff\\xfd\\x1f\\xff\\xfb\\x01\\xff\\xfb\\x03\n~ 0.005s\n<< \\r\\r\\nKeep\\r\\n\\rout\\r\\n\\rsrv-files login: \n= gone\n",
     );
     inline(
         "@ set telnet.product \"cisco\"\n@ set telnet.banner \"Keep out\"\n\
