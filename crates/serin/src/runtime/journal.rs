@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ struct Shared {
     stored: watch::Sender<u64>,
     /// Readers' cursors and states that are not saved yet.
     readers: Mutex<HashMap<String, ReaderState>>,
+    /// Whether a reader has moved since its state was saved: an idle sensor writes nothing.
+    moved: AtomicBool,
     reader: Mutex<serin_store::Reader>,
     health: Mutex<Health>,
     path: PathBuf,
@@ -70,17 +73,24 @@ pub(crate) struct Opened {
 impl Journal {
     /// Starts the writer thread.
     pub(crate) fn start(opened: Opened) -> std::io::Result<Self> {
+        let (journal, mut writer, queue) = Self::assemble(opened);
+        thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(queue))?;
+        Ok(journal)
+    }
+
+    fn assemble(opened: Opened) -> (Self, Writer, mpsc::Receiver<Command>) {
         let last = opened.store.last_seq();
         let (commands, queue) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             tail: Mutex::new(VecDeque::with_capacity(TAIL)),
             stored: watch::Sender::new(last),
             readers: Mutex::default(),
+            moved: AtomicBool::new(false),
             reader: Mutex::new(opened.reader),
             health: Mutex::default(),
             path: opened.options.path.clone(),
         });
-        let mut writer = Writer {
+        let writer = Writer {
             store: Some(opened.store),
             options: opened.options,
             node_id: opened.node_id,
@@ -91,8 +101,7 @@ impl Journal {
             failures: 0,
             more_to_retire: None,
         };
-        thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(queue))?;
-        Ok(Self { shared, commands })
+        (Self { shared, commands }, writer, queue)
     }
 
     /// Hands a record to the store. Waits only when the queue is full, which slows down the one
@@ -161,6 +170,7 @@ impl Journal {
     /// Notes where a reader stands; it is saved with the next batch or within a second.
     pub(crate) fn advance(&self, state: ReaderState) {
         self.shared.readers.lock().insert(state.name.clone(), state);
+        self.shared.moved.store(true, Ordering::Relaxed);
     }
 
     /// Puts a record aside that a reader can never use.
@@ -225,6 +235,10 @@ impl Writer {
                 command = if batch.len() < BATCH && stop.is_none() { queue.try_recv().ok() } else { None };
             }
             last_batch = batch.len();
+            if stop.is_some() {
+                // The last chance.
+                self.retry_at = None;
+            }
             self.write(batch);
             if save || stop.is_some() {
                 self.save_readers();
@@ -233,6 +247,8 @@ impl Writer {
                 self.retire(retention);
             }
             if let Some(done) = stop {
+                // Closed before anybody hears of it: the next sensor may open it at once.
+                self.store = None;
                 let _ = done.send(());
                 return;
             }
@@ -241,12 +257,8 @@ impl Writer {
 
     /// Writes `batch` after whatever waits already.
     fn write(&mut self, batch: Vec<Record>) {
-        self.waiting.extend(batch);
-        while self.waiting.len() > RING {
-            if let Some(given_up) = self.waiting.pop_front() {
-                *self.lost.entry(given_up.kind.name).or_default() += 1;
-                self.shared.health.lock().lost += 1;
-            }
+        if !batch.is_empty() {
+            self.line_up(batch);
         }
         // While it cannot write, the store is asked again only now and then.
         let patient = self.retry_at.is_some_and(|it| Instant::now() < it);
@@ -270,6 +282,17 @@ impl Writer {
             }
         }
         self.shared.health.lock().waiting = self.waiting.len();
+    }
+
+    /// Puts records behind those that wait; the oldest give way when there are too many.
+    fn line_up(&mut self, batch: Vec<Record>) {
+        self.waiting.extend(batch);
+        while self.waiting.len() > RING {
+            if let Some(given_up) = self.waiting.pop_front() {
+                *self.lost.entry(given_up.kind.name).or_default() += 1;
+                self.shared.health.lock().lost += 1;
+            }
+        }
     }
 
     fn written(&mut self, batch: Vec<Record>, started: Instant) {
@@ -334,7 +357,7 @@ impl Writer {
                 self.retry_at = None;
                 if let Some(text) = replacement(&opened.found) {
                     tracing::error!("{text}");
-                    self.waiting.push_front(self.note(&text));
+                    self.waiting.push_back(self.note(&text));
                 }
             }
             Err(error) => self.in_trouble(&error.to_string()),
@@ -361,6 +384,9 @@ impl Writer {
     }
 
     fn save_readers(&mut self) {
+        if !self.shared.moved.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let states: Vec<ReaderState> = self.shared.readers.lock().values().cloned().collect();
         if let Some(store) = &mut self.store
             && let Err(error) = store.save_readers(&states)
@@ -419,3 +445,138 @@ const TAIL: usize = 4096;
 const RING: usize = 20_000;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serin_event::{Endpoint, Tainted};
+
+    fn record(marker: &str) -> Record {
+        let event = Event::new(&kinds::FTP_LOGIN)
+            .with("USERNAME", Tainted::new(marker.as_bytes(), 64))
+            .with("PASSWORD", Tainted::new(b"x", 64));
+        Record {
+            seq: 0,
+            time: clock::now(),
+            utc_offset: 0,
+            node_id: "n".into(),
+            session: 1,
+            kind: event.kind,
+            source: Endpoint::default(),
+            target: Endpoint::default(),
+            honeycred: None,
+            logdata: event.logdata().into(),
+            details: "{}".into(),
+        }
+    }
+
+    fn opened(path: &std::path::Path) -> Opened {
+        let options = serin_store::Options::new(path);
+        let (store, _) = Store::open(&options).unwrap();
+        let reader = serin_store::Reader::open(path).unwrap();
+        Opened { store, reader, options, node_id: "n".into() }
+    }
+
+    fn open(path: &std::path::Path) -> Journal {
+        Journal::start(opened(path)).unwrap()
+    }
+
+    async fn until_stored(journal: &Journal, seq: u64) {
+        journal.stored().wait_for(|it| *it >= seq).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_appended_is_durable_before_readers_see_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("serin.db");
+        let journal = open(&path);
+        for number in 0..2500 {
+            journal.append(record(&format!("u{number}"))).await;
+        }
+        until_stored(&journal, 2500).await;
+        let stored = serin_store::Reader::open(&path).unwrap().after(0, 5000).unwrap();
+        assert_eq!(stored.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=2500).collect::<Vec<_>>());
+        let seen = journal.after(2490, 100).await;
+        assert_eq!(seen.iter().map(|it| it.seq).collect::<Vec<_>>(), (2491..=2500).collect::<Vec<_>>());
+        journal.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_reader_far_behind_is_served_from_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = open(&folder.path().join("serin.db"));
+        let count = u64::try_from(TAIL).unwrap() + 500;
+        for number in 0..count {
+            journal.append(record(&format!("u{number}"))).await;
+        }
+        until_stored(&journal, count).await;
+        assert!(journal.warm(0, 10).is_none(), "the tail kept more than it may");
+        let first = journal.after(0, 10).await;
+        assert_eq!(first.iter().map(|it| it.seq).collect::<Vec<_>>(), (1..=10).collect::<Vec<_>>());
+        journal.stop().await;
+    }
+
+    #[tokio::test]
+    async fn positions_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("serin.db");
+        let journal = open(&path);
+        assert_eq!(journal.cursor("file"), None);
+        journal.append(record("a")).await;
+        until_stored(&journal, 1).await;
+        let state = ReaderState {
+            name: "file".to_owned(),
+            cursor: 1,
+            status: "{}".to_owned(),
+            updated: clock::now(),
+        };
+        journal.advance(state);
+        assert_eq!(journal.cursor("file"), Some(1));
+        journal.stop().await;
+        drop(journal);
+        let journal = open(&path);
+        assert_eq!(journal.cursor("file"), Some(1));
+        assert_eq!(*journal.stored().borrow(), 1);
+        journal.stop().await;
+    }
+
+    #[test]
+    fn a_damaged_database_is_replaced_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("serin.db");
+        let (journal, mut writer, _queue) = Journal::assemble(opened(&path));
+        writer.write(vec![record("before")]);
+        writer.replace("its pages do not fit");
+        writer.write(vec![record("after")]);
+        let stored = *journal.stored().borrow();
+        let lines: Vec<String> = journal.warm(0, 10).unwrap_or_default().iter().map(|it| it.line()).collect();
+        assert_eq!(stored, 3, "{lines:?}");
+        assert!(lines.iter().any(|it| it.contains("its pages do not fit")), "{lines:?}");
+        assert!(lines.last().unwrap().contains("after"), "{lines:?}");
+    }
+
+    #[test]
+    fn while_nothing_can_be_written_events_wait_and_losses_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("serin.db");
+        let (journal, mut writer, _queue) = Journal::assemble(opened(&path));
+        // As after a damage that cannot be repaired either.
+        writer.store = None;
+        writer.options.path = folder.path().join("no such folder/serin.db");
+        writer.write((0..RING + 7).map(|it| record(&format!("u{it}"))).collect());
+        assert!(journal.health().trouble.is_some());
+        assert_eq!((journal.health().waiting, journal.health().lost), (RING, 7));
+        assert_eq!(*journal.stored().borrow(), 0);
+
+        writer.options.path = path;
+        writer.retry_at = None;
+        writer.write(Vec::new());
+        writer.retry_at = None;
+        writer.write(Vec::new());
+        assert!(journal.health().trouble.is_none());
+        let last = journal.warm(u64::try_from(RING).unwrap() - 5, 100).unwrap();
+        let told = last.last().unwrap().line();
+        assert!(told.contains("7 events were lost") && told.contains("7 ftp.login"), "{told}");
+        assert_eq!(journal.health().waiting, 0);
+    }
+}

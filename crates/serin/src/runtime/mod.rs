@@ -3,6 +3,8 @@
 pub(crate) mod certificates;
 pub(crate) mod clock;
 mod connection;
+#[cfg(test)]
+mod connection_tests;
 mod floods;
 mod greeting;
 pub(crate) mod journal;

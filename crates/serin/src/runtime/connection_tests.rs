@@ -1,0 +1,213 @@
+//! Conversations over real loopback sockets, with dialogues that misbehave on purpose.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream as Client};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use serin_event::{Event, Record, Tainted, kinds};
+use serin_services::Service;
+use serin_services::dialogue::{Actions, Broken, Closed, Dialogue, Opener, Opening};
+use tokio::net::TcpListener;
+
+use super::floods::Floods;
+use super::journal::{Journal, Opened};
+use super::metrics::Metrics;
+use super::port::{Limits, Port, TlsMode, bind, serve};
+use super::recorder::{Recorder, Rules};
+use super::seats::Seats;
+
+static SERVICE: Service = Service {
+    name: "template",
+    about: "For tests",
+    opencanary: None,
+    port: 1,
+    opencanary_port: 1,
+    keys: &[],
+    events: &[&kinds::EXAMPLE],
+    backlog: 64,
+    idle: Duration::from_millis(400),
+    build: |_| Ok(Vec::new()),
+};
+
+/// Does what the peer's letters say.
+struct Obedient {
+    closed: Option<Closed>,
+}
+
+impl Dialogue for Obedient {
+    fn open(&mut self, _: &Opening, out: &mut Actions) {
+        out.text("hello\n");
+    }
+
+    fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken> {
+        let Some(letter) = bytes.first() else { return Ok(bytes) };
+        match letter {
+            b'r' => out.report(Event::new(&kinds::EXAMPLE).with("PASSWORD", Tainted::new(bytes, 64))),
+            b'w' => {
+                out.text("ok\n");
+                out.wait(Duration::from_secs(20));
+                out.report(Event::new(&kinds::EXAMPLE).with("PASSWORD", Tainted::new(b"late", 64)));
+            }
+            b'b' => return Err(Broken("a rule of the house")),
+            b'h' => return Ok(bytes),
+            b'p' => panic!("as asked"),
+            b'c' => out.close(),
+            _ => out.text("what?\n"),
+        }
+        Ok(&[])
+    }
+
+    fn closed(&mut self, why: Closed, _: &mut Actions) {
+        self.closed = Some(why);
+    }
+}
+
+struct House {
+    journal: Journal,
+    address: std::net::SocketAddr,
+    seats: Arc<Seats>,
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    /// A port of the obedient service, with `session_bytes` and `per_source` as its limits.
+    async fn open(session_bytes: u64, per_source: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("serin.db");
+        let options = serin_store::Options::new(&path);
+        let (store, _) = serin_store::Store::open(&options).unwrap();
+        let reader = serin_store::Reader::open(&path).unwrap();
+        let journal = Journal::start(Opened { store, reader, options, node_id: "n".into() }).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let recorder = Recorder::new(
+            Rules::default(),
+            journal.clone(),
+            metrics.clone(),
+            Floods::new(0),
+            folder.path().to_owned(),
+        );
+        let seats = Seats::new(0, per_source);
+        let open: Opener = Box::new(|| Box::new(Obedient { closed: None }));
+        let port = Port {
+            id: 1,
+            service: &SERVICE,
+            open,
+            tls: TlsMode::Never,
+            keep_alive: None,
+            limits: Limits {
+                session_bytes,
+                session_time: Duration::from_secs(30),
+                first_byte: Duration::from_millis(300),
+            },
+            recorder: Arc::new(recorder),
+            seats: seats.clone(),
+            connections: metrics.connections("template"),
+        };
+        let listener = TcpListener::from_std(bind([127, 0, 0, 1].into(), 0, false).unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, Arc::new(RwLock::new(Arc::new(port)))));
+        Self { journal, address, seats, folder }
+    }
+
+    /// Says `words`, reads until the end, and returns what came and the first `count` records.
+    async fn visit(&self, words: &'static [u8], count: u64) -> (String, Vec<Arc<Record>>) {
+        let address = self.address;
+        let talk = tokio::task::spawn_blocking(move || {
+            let mut client = Client::connect(address).unwrap();
+            client.write_all(words).unwrap();
+            let mut answer = Vec::new();
+            // A peer that is hung up on may see a reset instead of an end.
+            let _ = client.read_to_end(&mut answer);
+            String::from_utf8(answer).unwrap()
+        });
+        let answer = talk.await.unwrap();
+        (answer, self.records(count).await)
+    }
+
+    async fn records(&self, count: u64) -> Vec<Arc<Record>> {
+        let stored = self.journal.stored();
+        let patience = Duration::from_secs(10);
+        tokio::time::timeout(patience, stored.clone().wait_for(|it| *it >= count)).await.unwrap().unwrap();
+        self.journal.after(0, 100).await
+    }
+}
+
+fn told(record: &Record) -> String {
+    format!("{} {}", record.kind.name, record.logdata)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_peer_is_an_event_that_names_the_limit() {
+    let house = House::open(1000, 0).await;
+    let (answer, records) = house.visit(b"", 1).await;
+    assert_eq!(answer, "hello\n");
+    assert!(told(&records[0]).starts_with("connection.broken "), "{}", told(&records[0]));
+    assert!(records[0].logdata.contains("no first byte in time"), "{}", records[0].logdata);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_leaves_is_a_touch_with_its_first_bytes() {
+    let house = House::open(1000, 0).await;
+    let mut client = Client::connect(house.address).unwrap();
+    client.write_all(b"x\xff\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let records = house.records(1).await;
+    assert!(told(&records[0]).starts_with("connection.touched "), "{}", told(&records[0]));
+    assert!(records[0].logdata.contains(r#""DATA": "x\\xff\n""#), "{}", records[0].logdata);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_rules_are_events_that_name_them() {
+    let house = House::open(200, 0).await;
+    let (_, records) = house.visit(b"b", 1).await;
+    assert!(records[0].logdata.contains("a rule of the house"), "{}", records[0].logdata);
+    let (_, records) = house.visit(&[b'h'; 100], 2).await;
+    assert!(records[1].logdata.contains("more bytes of one message than are held"), "{}", records[1].logdata);
+    let (_, records) = house.visit(&[b'x'; 300], 3).await;
+    assert!(records[2].logdata.contains("more bytes than one session may send"), "{}", records[2].logdata);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_one_conversation_and_is_told() {
+    let house = House::open(1000, 0).await;
+    let (_, records) = house.visit(b"p", 2).await;
+    let lines: Vec<String> = records.iter().map(|it| told(it)).collect();
+    assert!(lines.iter().any(|it| it.starts_with("sensor.error ")), "{lines:?}");
+    assert!(lines.iter().any(|it| it.contains("our mistake")), "{lines:?}");
+    let kept = std::fs::read_dir(house.folder.path())
+        .unwrap()
+        .filter(|it| it.as_ref().unwrap().file_name().to_string_lossy().starts_with("template-"))
+        .count();
+    assert_eq!(kept, 1, "the first bytes are kept");
+    let (answer, _) = house.visit(b"c", 3).await;
+    assert_eq!(answer, "hello\n", "others are served as before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_recorded_though_the_service_stops_during_the_wait_before_it() {
+    let house = House::open(1000, 0).await;
+    let mut client = Client::connect(house.address).unwrap();
+    client.write_all(b"w").unwrap();
+    // Once this has come, the conversation is waiting.
+    let mut heard = [0; "hello\nok\n".len()];
+    client.read_exact(&mut heard).unwrap();
+    house.seats.clear(None, super::connection::STOPPING);
+    let records = house.records(1).await;
+    assert!(told(&records[0]).contains("late"), "{}", told(&records[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_source_has_so_many_connections_and_no_more() {
+    let house = House::open(1000, 2).await;
+    let mut clients: Vec<Client> = (0..2).map(|_| Client::connect(house.address).unwrap()).collect();
+    let mut hello = [0; 6];
+    for client in &mut clients {
+        client.read_exact(&mut hello).unwrap();
+    }
+    let mut third = Client::connect(house.address).unwrap();
+    let mut answer = Vec::new();
+    let _ = third.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "a third connection was served");
+}
