@@ -1,4 +1,16 @@
 //! Where events go. An output encodes and delivers; the engine does everything else.
+//!
+//! To add one: write its file, then name it twice below. No output writes a loop, a queue, a
+//! back-off or a cursor of its own: it says what became of each event, and [`engine`] acts on it.
+
+mod console;
+mod file;
+mod formatter;
+mod handlers;
+mod line;
+mod rotation;
+mod target;
+mod worker;
 
 use std::fmt;
 use std::future::Future;
@@ -8,8 +20,17 @@ use std::time::Duration;
 use serin_event::Record;
 use serin_services::conf::{Complaint, Conf, Key};
 
+pub use formatter::Formatter;
+pub use handlers::from_handler;
+
 /// All types of output, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&OutputType] = &[];
+pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT];
+
+/// The type of this name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static OutputType> {
+    ALL.iter().copied().find(|it| it.name == name)
+}
 
 /// A type of output, as data: the counterpart of a service's registration record.
 #[derive(Debug)]
@@ -20,8 +41,26 @@ pub struct OutputType {
     pub about: &'static str,
     /// Its settings; the section is the type's name (`file.path`).
     pub keys: &'static [Key],
-    /// Builds it from its settings.
-    pub build: fn(&Conf) -> Result<Box<dyn Output>, Vec<Complaint>>,
+    /// Whether it alerts people: such an output never gets what the sensor says of itself.
+    pub alerts: bool,
+    /// How much it takes at once.
+    pub batch: Batch,
+    /// Builds it from its settings. Opens and connects to nothing, so that it also checks settings.
+    pub build: Build,
+}
+
+/// Makes an output of its settings, or says everything that is wrong with them.
+pub type Build = fn(&Conf) -> Result<Box<dyn Output>, Vec<Complaint>>;
+
+/// How much an output takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Most events of one batch; at least 1.
+    pub events: usize,
+    /// Most bytes of one batch; a single event may be larger.
+    pub bytes: usize,
+    /// How long the first event waits for company. Zero: a batch is what waited anyway.
+    pub linger: Duration,
 }
 
 /// One configured output.
@@ -55,16 +94,89 @@ pub enum Outcome {
     Reject(String),
 }
 
+impl Outcome {
+    /// Try again, with the usual back-off.
+    pub fn retry(why: impl Into<String>) -> Self {
+        Self::Retry { why: why.into(), after: None }
+    }
+}
+
+/// What a receiver made of one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// One outcome for each event, in order.
+    Each(Vec<Outcome>),
+    /// One for all of them. After a [`Outcome::Reject`] the engine halves the batch until the
+    /// event that spoils it stands alone; that is also the answer to "too large".
+    Whole(Outcome),
+}
+
+/// Something that is still going on.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Who owns the files that an output creates, once privileges are given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
 /// What an output is to the engine.
 pub trait Output: Send + fmt::Debug {
     /// One record in the receiver's form. Pure; `None`: the receiver does not want it.
     fn encode(&self, record: &Record) -> Option<Vec<u8>>;
 
-    /// Hands a batch over; one outcome for each, in order.
-    fn deliver<'a>(
-        &'a mut self,
-        batch: &'a [Vec<u8>],
-    ) -> Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'a>>;
+    /// Hands a batch over. Never blocks the thread it is called on. When it takes longer than
+    /// [`Output::deadline`], it is dropped and the same events come again.
+    fn deliver<'a>(&'a mut self, batch: &'a [Vec<u8>]) -> Later<'a, Delivery>;
+
+    /// Opens what needs the privileges of the start. May block. A failure is no reason to stop:
+    /// the first delivery meets it again.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, in words.
+    fn prepare(&mut self, _owner: Option<Owner>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What is the same whenever this record is delivered, also by another process; for outputs
+    /// that can look up what they delivered last ([`Output::latest`]).
+    fn identity(&self, _record: &Record) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The identities of what the receiver got last, oldest first, as far as it can be looked up.
+    /// The engine asks once, at the start, so that a crash after a delivery doubles nothing.
+    fn latest(&mut self) -> Later<'_, Vec<Vec<u8>>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    /// Makes what was delivered survive a power cut. The engine calls it before it saves the
+    /// cursor, at most once a second.
+    fn sync(&mut self) -> Later<'_, Result<(), String>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// The operator moved files or rotated keys: open everything anew.
+    fn reopen(&mut self) -> Later<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// What the operator should put right, although events still get through.
+    fn warning(&self) -> Option<String> {
+        None
+    }
+
+    /// How strongly it confirms, for `serin outputs test`: `written and synced`.
+    fn confirms(&self) -> &'static str;
+
+    /// How long one delivery may take.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(30)
+    }
 }
 pub(crate) mod manager;
 pub use manager::OutputStatus;

@@ -1,0 +1,153 @@
+//! Events on standard output or standard error, for a person or for whoever collects these.
+//!
+//! A reader that stops reading stalls this output and nothing else; one that goes away ends it.
+//! OpenCanary's `logging.StreamHandler` becomes this.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+
+use serin_event::Record;
+use serin_services::conf::{Complaint, Conf};
+use serin_services::{choices, settings};
+
+use super::formatter::Style;
+use super::line::{Form, Line};
+use super::worker::{NoResult, Worker};
+use super::{Batch, Delivery, Later, Outcome, Output, OutputType};
+
+pub(crate) static OUTPUT: OutputType = OutputType {
+    name: "console",
+    about: "Lines on standard output or standard error",
+    keys: Settings::KEYS,
+    alerts: false,
+    batch: Batch { events: 256, bytes: 64 * 1024, linger: std::time::Duration::ZERO },
+    build,
+};
+
+choices! {
+    /// Where the lines go.
+    Stream { Stdout = "stdout", Stderr = "stderr" } wants "stdout or stderr"
+}
+
+choices! {
+    /// When colours are used.
+    Colour { Auto = "auto", Always = "always", Never = "never" } wants "auto, always or never"
+}
+
+settings! { "console" {
+    /// Where the lines go: stdout or stderr.
+    stream: Stream = Stream::Stdout;
+    /// What a line looks like: OpenCanary's JSON, or a sentence for a person.
+    form: Form = Form::Text, opencanary "json";
+    /// Colours in sentences: auto means on a terminal, unless NO_COLOR is set.
+    colour: Colour = Colour::Auto;
+    /// A line format as in Python's logging, instead of `form`.
+    format: String = String::new();
+    /// How `asctime` looks in the format, in strftime's directives.
+    datefmt: String = String::new();
+    /// The notation of the format: %, { or $.
+    style: Style = Style::Percent;
+} }
+
+fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
+    let settings = Settings::read(conf)?;
+    let format = (settings.format.as_str(), settings.datefmt.as_str(), settings.style);
+    let mut line = Line::from_settings("console", settings.form, format)?;
+    if let Line::Text { coloured } = &mut line {
+        *coloured = match settings.colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => settings.stream.takes_colours(),
+        };
+    }
+    Ok(Box::new(Console { line, stream: settings.stream, worker: worker(settings.stream), unsure: false }))
+}
+
+impl Stream {
+    fn takes_colours(self) -> bool {
+        let terminal = match self {
+            Self::Stdout => io::stdout().is_terminal(),
+            Self::Stderr => io::stderr().is_terminal(),
+        };
+        // https://no-color.org: set and not empty.
+        terminal && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+    }
+}
+
+#[derive(Debug)]
+struct Console {
+    line: Line,
+    stream: Stream,
+    worker: Worker<Writer>,
+    /// Whether the result of the last call never came, so that its batch may be written already.
+    unsure: bool,
+}
+
+/// The stream, apart from the standard library's own handle: a reader that does not read must not
+/// hold a lock that our log lines need.
+#[derive(Debug)]
+struct Writer {
+    stream: Stream,
+    open: Option<File>,
+    last: Vec<u8>,
+}
+
+fn worker(stream: Stream) -> Worker<Writer> {
+    Worker::new("output-console", Writer { stream, open: None, last: Vec::new() })
+}
+
+impl Writer {
+    /// Writes the whole batch; waits as long as the reader does not read. When `unsure`, the batch
+    /// may begin with what the last call wrote.
+    fn write(&mut self, batch: Vec<u8>, unsure: bool) -> io::Result<()> {
+        if self.open.is_none() {
+            let stream = match self.stream {
+                Stream::Stdout => io::stdout().as_fd().try_clone_to_owned()?,
+                Stream::Stderr => io::stderr().as_fd().try_clone_to_owned()?,
+            };
+            self.open = Some(stream.into());
+        }
+        let mut known = std::mem::take(&mut self.last);
+        if !unsure {
+            known.clear();
+        }
+        let fresh = batch.strip_prefix(known.as_slice()).unwrap_or(&batch);
+        if let Some(stream) = &mut self.open {
+            stream.write_all(fresh)?;
+        }
+        self.last = batch;
+        Ok(())
+    }
+}
+
+impl Output for Console {
+    fn encode(&self, record: &Record) -> Option<Vec<u8>> {
+        Some(self.line.encode(record))
+    }
+
+    fn deliver<'a>(&'a mut self, batch: &'a [Vec<u8>]) -> Later<'a, Delivery> {
+        let bytes = batch.concat();
+        Box::pin(async move {
+            let unsure = std::mem::replace(&mut self.unsure, true);
+            let written = self.worker.call(move |it| it.write(bytes, unsure)).await;
+            self.unsure = matches!(written, Err(NoResult::Busy)) && unsure;
+            Delivery::Whole(match written {
+                Ok(Ok(())) => Outcome::Delivered,
+                Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {
+                    Outcome::Hold("whoever read this console has gone".to_owned())
+                }
+                Ok(Err(error)) => Outcome::retry(error.to_string()),
+                Err(NoResult::Busy) => Outcome::retry("nobody reads this console"),
+                Err(NoResult::Dead) => {
+                    self.worker = worker(self.stream);
+                    Outcome::retry("the console's thread has ended")
+                }
+            })
+        })
+    }
+
+    fn confirms(&self) -> &'static str {
+        "written to the console"
+    }
+}

@@ -1,0 +1,417 @@
+//! OpenCanary's handlers, by the names of their Python classes.
+//!
+//! Python imports whatever class a configuration names. This is the closed set of those in use;
+//! anything else is a complaint that lists what is known. Where Python would fail at the first
+//! event (an unknown directive, a `when` that does not exist), the complaint comes at the start.
+
+use serde_json::{Map, Value};
+use serin_services::conf::{Complaint, Conf, Setting, wrong};
+
+use super::file::{ClockTime, Every};
+use super::formatter::{Formatter, Style};
+use super::{OutputConf, OutputType, console, file};
+
+/// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
+/// its key in `logger.kwargs.handlers`; `formatter` is the definition it refers to, looked up in
+/// `logger.kwargs.formatters`. `Ok(None)`: a handler of OpenCanary's that this version lacks.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn from_handler(
+    name: &str,
+    class: &str,
+    kwargs: &Map<String, Value>,
+    formatter: Option<&Map<String, Value>>,
+) -> Result<Option<OutputConf>, Vec<Complaint>> {
+    let mut reader = Reader::new(name, kwargs);
+    let (output, convert) = match KNOWN.iter().find(|it| it.name == class) {
+        Some(Class { becomes: Some((output, convert)), .. }) => (*output, convert),
+        Some(_) => return Ok(None),
+        None => {
+            let known: Vec<_> = KNOWN.iter().map(|it| it.name).collect();
+            reader.complain("class", format!("{class} is not a handler; known are {}", known.join(", ")));
+            return Err(reader.complaints);
+        }
+    };
+    convert(&mut reader);
+    reader.formatter(output.name, formatter);
+    reader.leftovers(class);
+    if reader.complaints.is_empty() {
+        Ok(Some(OutputConf { name: name.to_owned(), output, conf: reader.conf }))
+    } else {
+        Err(reader.complaints)
+    }
+}
+
+/// One class, and what it becomes where this version has it.
+struct Class {
+    name: &'static str,
+    becomes: Option<(&'static OutputType, Convert)>,
+}
+
+/// Turns the arguments of one class into settings.
+type Convert = fn(&mut Reader<'_>);
+
+const fn later(name: &'static str) -> Class {
+    Class { name, becomes: None }
+}
+
+static KNOWN: &[Class] = &[
+    Class { name: "logging.FileHandler", becomes: Some((&file::OUTPUT, plain_file)) },
+    Class { name: "logging.StreamHandler", becomes: Some((&console::OUTPUT, stream)) },
+    Class { name: "logging.handlers.RotatingFileHandler", becomes: Some((&file::OUTPUT, rotating)) },
+    Class { name: "logging.handlers.TimedRotatingFileHandler", becomes: Some((&file::OUTPUT, timed)) },
+    Class { name: "logging.handlers.WatchedFileHandler", becomes: Some((&file::OUTPUT, plain_file)) },
+    later("logging.handlers.SMTPHandler"),
+    later("logging.handlers.SysLogHandler"),
+    later("opencanary.logger.DShieldHandler"),
+    later("opencanary.logger.HpfeedsHandler"),
+    later("opencanary.logger.SlackHandler"),
+    later("opencanary.logger.SocketJSONHandler"),
+    later("opencanary.logger.TeamsHandler"),
+    later("opencanary.logger.WebhookHandler"),
+    // Without the package, as some instructions on the web have them.
+    later("DShieldHandler"),
+    later("HpfeedsHandler"),
+    later("SMTPHandler"),
+    later("SlackHandler"),
+    later("SocketJSONHandler"),
+    later("SysLogHandler"),
+    later("TeamsHandler"),
+    later("WebhookHandler"),
+];
+
+fn stream(reader: &mut Reader<'_>) {
+    reader.conf.set("console.form", "json");
+    match reader.take("stream") {
+        None | Some(Value::Null) => reader.conf.set("console.stream", "stderr"),
+        Some(Value::String(text)) if text == "ext://sys.stdout" => {
+            reader.conf.set("console.stream", "stdout");
+        }
+        Some(Value::String(text)) if text == "ext://sys.stderr" => {
+            reader.conf.set("console.stream", "stderr");
+        }
+        Some(other) => reader.complain("stream", wrong("ext://sys.stdout or ext://sys.stderr", other)),
+    }
+}
+
+fn plain_file(reader: &mut Reader<'_>) {
+    common_file(reader);
+    reader.file_mode(true);
+}
+
+fn rotating(reader: &mut Reader<'_>) {
+    common_file(reader);
+    let most: u32 = reader.number("maxBytes", 0);
+    let keep: u32 = reader.number("backupCount", 0);
+    // Python never rolls when it may keep nothing, and empties the file only when it never rolls.
+    if keep > 0 {
+        reader.conf.set("file.max_size", most);
+        reader.conf.set("file.keep", keep);
+    }
+    reader.file_mode(most == 0);
+}
+
+fn timed(reader: &mut Reader<'_>) {
+    common_file(reader);
+    match reader.take("when") {
+        None => reader.conf.set("file.every", "H"),
+        Some(value) => match value.as_str().map(str::to_ascii_uppercase).as_deref().and_then(Every::python) {
+            Some(every) => reader.conf.set("file.every", every.show()),
+            None => reader.complain("when", wrong("S, M, H, D, midnight or W0 to W6", value)),
+        },
+    }
+    let interval = reader.number("interval", 1);
+    if interval == 0 {
+        reader.complain("interval", wrong("a whole number, 1 or more", &interval.into()));
+    }
+    reader.conf.set("file.interval", interval);
+    let keep: u32 = reader.number("backupCount", 0);
+    reader.conf.set("file.keep", keep);
+    let utc: bool = reader.read("utc", false);
+    reader.conf.set("file.utc", utc);
+    match reader.take("atTime") {
+        None | Some(Value::Null) => {}
+        Some(value) => match ClockTime::read(value) {
+            Ok(time) => reader.conf.set("file.at_time", time.show()),
+            Err(()) => reader.complain("atTime", wrong(ClockTime::WANTS, value)),
+        },
+    }
+}
+
+fn common_file(reader: &mut Reader<'_>) {
+    reader.conf.set("file.form", "json");
+    match reader.take("filename") {
+        Some(Value::String(path)) if !path.is_empty() => reader.conf.set("file.path", path.clone()),
+        other => {
+            reader.complain("filename", wrong("the path of a file", other.unwrap_or(&Value::Null)));
+        }
+    }
+    // Lines are ASCII unless a format brings in more, so any encoding that agrees with ASCII does.
+    match reader.take("encoding") {
+        Some(Value::String(name)) if !like_ascii(name) => {
+            reader.complain(
+                "encoding",
+                wrong("utf-8 or another name that begins with ASCII", &name[..].into()),
+            );
+        }
+        Some(Value::String(_) | Value::Null) | None => {}
+        Some(other) => reader.complain("encoding", wrong("a string", other)),
+    }
+    // What to do with characters that the encoding lacks: there are none.
+    reader.take("errors");
+    let delay: bool = reader.read("delay", false);
+    reader.conf.set("file.delay", delay);
+}
+
+fn like_ascii(encoding: &str) -> bool {
+    let name: String = encoding.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    ["utf8", "ascii", "usascii", "latin", "iso8859", "cp125", "windows125", "locale"]
+        .iter()
+        .any(|it| name.starts_with(it))
+}
+
+/// Takes the arguments out of a definition, one by one, and knows which nobody asked for.
+struct Reader<'a> {
+    prefix: String,
+    kwargs: &'a Map<String, Value>,
+    taken: Vec<&'static str>,
+    conf: Conf,
+    complaints: Vec<Complaint>,
+}
+
+impl<'a> Reader<'a> {
+    /// Python takes these before the class is called. A handler's level is overwritten by
+    /// OpenCanary, and filters cannot be defined in its file.
+    const NOT_ARGUMENTS: &'static [&'static str] = &["class", "formatter", "level", "filters"];
+
+    fn new(name: &str, kwargs: &'a Map<String, Value>) -> Self {
+        Self {
+            prefix: format!("logger.kwargs.handlers.{name}"),
+            kwargs,
+            taken: Vec::new(),
+            conf: Conf::new(),
+            complaints: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, argument: &'static str) -> Option<&'a Value> {
+        self.taken.push(argument);
+        self.kwargs.get(argument)
+    }
+
+    fn read<T: Setting>(&mut self, argument: &'static str, default: T) -> T {
+        let Some(value) = self.take(argument) else { return default };
+        T::read(value).unwrap_or_else(|()| {
+            self.complain(argument, wrong(T::WANTS, value));
+            default
+        })
+    }
+
+    fn number(&mut self, argument: &'static str, default: u32) -> u32 {
+        self.read(argument, default)
+    }
+
+    /// `mode`: `w` empties the file at each start, where Python honours it.
+    fn file_mode(&mut self, honoured: bool) {
+        match self.take("mode") {
+            None => {}
+            Some(Value::String(mode)) if matches!(mode.as_str(), "a" | "at" | "a+") => {}
+            Some(Value::String(mode)) if matches!(mode.as_str(), "w" | "wt" | "w+") => {
+                self.conf.set("file.truncate", honoured);
+            }
+            Some(other) => self.complain("mode", wrong("a or w", other)),
+        }
+    }
+
+    fn complain(&mut self, argument: &str, text: String) {
+        self.complaints.push(Complaint { key: format!("{}.{argument}", self.prefix), text });
+    }
+
+    /// Python's formatter definition: `format`, `datefmt`, `style`.
+    fn formatter(&mut self, section: &str, formatter: Option<&Map<String, Value>>) {
+        let Some(formatter) = formatter else { return };
+        let mut texts = [("format", String::new()), ("datefmt", String::new()), ("style", "%".to_owned())];
+        for (key, value) in formatter {
+            let slot = texts.iter_mut().find(|it| it.0 == key);
+            match (slot, value) {
+                (Some((_, slot)), Value::String(text)) => slot.clone_from(text),
+                (Some(_), Value::Null) => {}
+                (Some(_), other) => self.complain("formatter", format!("{key} {}", wrong("a string", other))),
+                (None, Value::String(class)) if key == "class" && class == "logging.Formatter" => {}
+                (None, Value::Bool(_)) if key == "validate" => {}
+                (None, _) => self.complain(
+                    "formatter",
+                    format!("has \"{key}\", which is not known; known are format, datefmt and style"),
+                ),
+            }
+        }
+        let [(_, format), (_, datefmt), (_, style)] = texts;
+        let Ok(known) = Style::read(&style.as_str().into()) else {
+            self.complain("formatter", format!("style {}", wrong(Style::WANTS, &style.into())));
+            return;
+        };
+        if let Err(text) = Formatter::new(&format, &datefmt, known) {
+            self.complain("formatter", text);
+        }
+        for (key, text) in [("format", format), ("datefmt", datefmt), ("style", style)] {
+            if !text.is_empty() {
+                self.conf.set(format!("{section}.{key}"), text);
+            }
+        }
+    }
+
+    fn leftovers(&mut self, class: &str) {
+        let unknown: Vec<_> = self
+            .kwargs
+            .keys()
+            .filter(|it| !Self::NOT_ARGUMENTS.contains(&it.as_str()) && !self.taken.contains(&it.as_str()))
+            .cloned()
+            .collect();
+        for argument in unknown {
+            let known = self.taken.join(", ");
+            self.complain(&argument, format!("{class} has no such argument; it takes {known}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn handler(definition: &Value, formatter: &Value) -> Result<Option<OutputConf>, Vec<String>> {
+        let kwargs = definition.as_object().unwrap();
+        let class = kwargs["class"].as_str().unwrap();
+        from_handler("it", class, kwargs, formatter.as_object())
+            .map_err(|it| it.iter().map(|it| format!("{}: {}", it.key, it.text)).collect())
+    }
+
+    fn settings(definition: &Value) -> (&'static str, Vec<String>) {
+        let made = handler(definition, &Value::Null).unwrap().unwrap();
+        assert_eq!(made.name, "it");
+        assert!((made.output.build)(&made.conf).is_ok());
+        (made.output.name, made.conf.iter().map(|(key, value)| format!("{key}={value}")).collect())
+    }
+
+    #[test]
+    fn the_shipped_handlers_become_console_and_file() {
+        assert_eq!(
+            settings(&json!({ "class": "logging.StreamHandler", "stream": "ext://sys.stdout" })),
+            ("console", vec!["console.form=\"json\"".into(), "console.stream=\"stdout\"".into()])
+        );
+        assert_eq!(
+            settings(&json!({ "class": "logging.FileHandler", "filename": "/var/tmp/opencanary.log" })),
+            (
+                "file",
+                vec![
+                    "file.delay=false".into(),
+                    "file.form=\"json\"".into(),
+                    "file.path=\"/var/tmp/opencanary.log\"".into()
+                ]
+            )
+        );
+        let (_, keys) =
+            settings(&json!({ "class": "logging.StreamHandler", "level": "ERROR", "filters": [] }));
+        assert!(keys.contains(&"console.stream=\"stderr\"".to_owned()), "{keys:?}");
+    }
+
+    #[test]
+    fn rotating_handlers_keep_pythons_meaning() {
+        let (_, keys) = settings(&json!({
+            "class": "logging.handlers.RotatingFileHandler", "filename": "a", "maxBytes": 1000, "backupCount": 3,
+            "mode": "w", "encoding": "UTF-8", "delay": true, "errors": "replace",
+        }));
+        for key in ["file.max_size=1000", "file.keep=3", "file.delay=true", "file.truncate=false"] {
+            assert!(keys.contains(&key.to_owned()), "{key} in {keys:?}");
+        }
+        let (_, keys) = settings(&json!({
+            "class": "logging.handlers.RotatingFileHandler", "filename": "a", "maxBytes": 1000,
+        }));
+        assert!(!keys.iter().any(|it| it.starts_with("file.max_size")), "{keys:?}");
+
+        let (_, keys) = settings(&json!({
+            "class": "logging.handlers.TimedRotatingFileHandler", "filename": "a", "when": "w6", "interval": 2,
+            "backupCount": 9, "utc": true, "atTime": "03:30",
+        }));
+        for key in
+            ["file.every=\"W6\"", "file.interval=2", "file.keep=9", "file.utc=true", "file.at_time=\"03:30\""]
+        {
+            assert!(keys.contains(&key.to_owned()), "{key} in {keys:?}");
+        }
+        let (_, keys) =
+            settings(&json!({ "class": "logging.handlers.TimedRotatingFileHandler", "filename": "a" }));
+        assert!(keys.contains(&"file.every=\"H\"".to_owned()) && keys.contains(&"file.keep=0".to_owned()));
+    }
+
+    #[test]
+    fn everything_wrong_is_told_at_once() {
+        let complaints = handler(
+            &json!({
+                "class": "logging.handlers.TimedRotatingFileHandler", "filename": 7, "when": "noon", "interval": 0,
+                "maxBytes": 5, "atTime": "25:00", "encoding": "utf-16",
+            }),
+            &json!({ "format": "%(nam)s", "colour": "red" }),
+        )
+        .unwrap_err();
+        assert_eq!(
+            complaints,
+            [
+                "logger.kwargs.handlers.it.filename: wants the path of a file, got 7",
+                "logger.kwargs.handlers.it.encoding: wants utf-8 or another name that begins with ASCII, got \"utf-16\"",
+                "logger.kwargs.handlers.it.when: wants S, M, H, D, midnight or W0 to W6, got \"noon\"",
+                "logger.kwargs.handlers.it.interval: wants a whole number, 1 or more, got 0",
+                "logger.kwargs.handlers.it.atTime: wants a time of day, such as 03:30, got \"25:00\"",
+                "logger.kwargs.handlers.it.formatter: has \"colour\", which is not known; known are format, datefmt and style",
+                "logger.kwargs.handlers.it.formatter: names \"nam\"; known are asctime, created, levelname, levelno, \
+                 message, msecs, name, process, processName, thread, threadName",
+                "logger.kwargs.handlers.it.maxBytes: logging.handlers.TimedRotatingFileHandler has no such argument; \
+                 it takes filename, encoding, errors, delay, when, interval, backupCount, utc, atTime",
+            ]
+        );
+        let complaints =
+            handler(&json!({ "class": "logging.StreamHandler", "stream": "ext://sys.stdin" }), &Value::Null);
+        assert_eq!(
+            complaints.unwrap_err(),
+            [
+                "logger.kwargs.handlers.it.stream: wants ext://sys.stdout or ext://sys.stderr, got \"ext://sys.stdin\""
+            ]
+        );
+    }
+
+    #[test]
+    fn handlers_of_later_versions_are_known_and_others_are_not() {
+        for class in ["opencanary.logger.SlackHandler", "HpfeedsHandler", "logging.handlers.SysLogHandler"] {
+            assert!(handler(&json!({ "class": class }), &Value::Null).unwrap().is_none(), "{class}");
+        }
+        let complaints = handler(&json!({ "class": "logging.NullHandler" }), &Value::Null).unwrap_err();
+        assert_eq!(complaints.len(), 1);
+        assert!(
+            complaints[0].starts_with(
+                "logger.kwargs.handlers.it.class: logging.NullHandler is not a handler; known are logging.FileHandler, "
+            ),
+            "{complaints:?}"
+        );
+    }
+
+    #[test]
+    fn a_formatter_becomes_settings_of_the_section() {
+        let made = handler(
+            &json!({ "class": "logging.FileHandler", "filename": "a", "formatter": "syslog_rfc" }),
+            &json!({
+                "format": "opencanaryd[%(process)-5s:%(thread)d]: %(name)s %(levelname)-5s %(message)s",
+                "datefmt": "%H:%M", "class": "logging.Formatter", "validate": true,
+            }),
+        )
+        .unwrap()
+        .unwrap();
+        assert_eq!(
+            made.conf.get("file.format"),
+            Some(&json!("opencanaryd[%(process)-5s:%(thread)d]: %(name)s %(levelname)-5s %(message)s"))
+        );
+        assert_eq!(made.conf.get("file.datefmt"), Some(&json!("%H:%M")));
+        assert!((made.output.build)(&made.conf).is_ok());
+    }
+}
