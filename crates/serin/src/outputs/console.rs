@@ -11,6 +11,7 @@ use serin_event::Record;
 use serin_services::conf::{Complaint, Conf};
 use serin_services::{choices, settings};
 
+use super::engine::Start;
 use super::formatter::Style;
 use super::line::{Form, Line};
 use super::worker::{NoResult, Worker};
@@ -42,6 +43,8 @@ settings! { "console" {
     form: Form = Form::Text, opencanary "json";
     /// Colours in sentences: auto means on a terminal, unless NO_COLOR is set.
     colour: Colour = Colour::Auto;
+    /// Where it starts when it is new: at the end of what is stored, or at the beginning.
+    start: Start = Start::End;
     /// A line format as in Python's logging, instead of `form`.
     format: String = String::new();
     /// How `asctime` looks in the format, in strftime's directives.
@@ -135,7 +138,7 @@ impl Output for Console {
             Delivery::Whole(match written {
                 Ok(Ok(())) => Outcome::Delivered,
                 Ok(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                    Outcome::Hold("whoever read this console has gone".to_owned())
+                    Outcome::Gone("whoever read this console has gone".to_owned())
                 }
                 Ok(Err(error)) => Outcome::retry(error.to_string()),
                 Err(NoResult::Busy) => Outcome::retry("nobody reads this console"),

@@ -13,6 +13,7 @@ use serin_services::settings;
 
 pub(crate) use super::rotation::{ClockTime, Every};
 
+use super::engine::Start;
 use super::formatter::Style;
 use super::line::{Form, Line};
 use super::rotation::Schedule;
@@ -56,6 +57,8 @@ settings! { "file" {
     keep: u32 = 7;
     /// Compress rotated files with gzip.
     compress: bool = false;
+    /// Where it starts when it is new: at the end of what is stored, or at the beginning.
+    start: Start = Start::End;
     /// Empty the file at each start.
     truncate: bool = false;
     /// Create the file with the first event instead of at the start.

@@ -3,12 +3,17 @@
 //! To add one: write its file, then name it twice below. No output writes a loop, a queue, a
 //! back-off or a cursor of its own: it says what became of each event, and [`engine`] acts on it.
 
+mod backoff;
 mod console;
+mod engine;
+mod feed;
 mod file;
 mod formatter;
 mod handlers;
 mod line;
+pub(crate) mod manager;
 mod rotation;
+mod status;
 mod target;
 mod worker;
 
@@ -20,8 +25,10 @@ use std::time::Duration;
 use serin_event::Record;
 use serin_services::conf::{Complaint, Conf, Key};
 
+pub use feed::Feed;
 pub use formatter::Formatter;
 pub use handlers::from_handler;
+pub use status::{OutputStatus, State};
 
 /// All types of output, in alphabetical order. Everything else walks this list.
 pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT];
@@ -92,6 +99,8 @@ pub enum Outcome {
     Hold(String),
     /// This event can never be accepted: it goes to the dead letters.
     Reject(String),
+    /// The receiver has gone for good: until the next start there is nobody to deliver to.
+    Gone(String),
 }
 
 impl Outcome {

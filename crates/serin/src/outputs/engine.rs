@@ -1,0 +1,598 @@
+//! One output's task: reads the journal, hands batches over, acts on what became of them.
+//!
+//! At least once and in order: the cursor moves only past events that the receiver confirmed, that
+//! it had already, that it does not want, or that are dead letters. An event that waits holds the
+//! cursor, not the events of the same batch that got through. Nothing in here can reach another
+//! output: it has its own task, its deliveries have a deadline, and a panic in one is a failure of
+//! that delivery.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use serin_event::{Intent, Record};
+use serin_services::choices;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
+
+use super::backoff::Backoff;
+use super::feed::Feed;
+use super::status::{OutputStatus, State};
+use super::{Delivery, Later, Outcome, Output, OutputConf};
+
+choices! {
+    /// Where an output starts that has no cursor yet.
+    Start { End = "end", Beginning = "beginning" } wants "end or beginning"
+}
+
+/// What the manager wants of a task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Orders {
+    /// Counts the requests to open everything anew.
+    pub(crate) reopen: u64,
+    /// Finish, by then.
+    pub(crate) stop: Option<Instant>,
+}
+
+/// One output at work.
+pub(crate) struct Task {
+    conf: OutputConf,
+    output: Box<dyn Output>,
+    feed: Arc<dyn Feed>,
+    stored: watch::Receiver<u64>,
+    orders: watch::Receiver<Orders>,
+    reopened: u64,
+    status: Arc<RwLock<OutputStatus>>,
+    window: Window,
+    backoff: Backoff,
+    /// Most events of the next batch: less than the type's while a spoiled event is looked for.
+    limit: usize,
+    /// Panics in a row.
+    panics: u32,
+    /// The cursor as it was last saved, and when.
+    saved: u64,
+    saved_at: Instant,
+    disabled: bool,
+}
+
+/// At most one save, and one sync of what was delivered, in this time.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Records asked for at once.
+const FETCH: usize = 512;
+/// How often the lag is reckoned anew while nothing else happens.
+const TICK: Duration = Duration::from_secs(1);
+/// How long to wait when stored records cannot be read.
+const UNREADABLE: Duration = Duration::from_millis(250);
+/// An event that makes its delivery panic so often, alone in its batch, is a dead letter.
+const PANICS_MAX: u32 = 3;
+/// At the start, so many records after the cursor are compared with what the receiver got last.
+const COMPARED_MAX: usize = 200_000;
+
+/// Read from the journal and not dealt with yet.
+#[derive(Debug, Default)]
+struct Window {
+    records: VecDeque<Arc<Record>>,
+    /// Beside `records`, so that a batch is a slice.
+    payloads: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// The highest number read.
+    read: u64,
+}
+
+impl Window {
+    fn push(&mut self, record: Arc<Record>, payload: Vec<u8>) {
+        self.bytes += payload.len();
+        self.payloads.push_back(payload);
+        self.records.push_back(record);
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Arc<Record>> {
+        self.bytes -= self.payloads.remove(at).map_or(0, |it| it.len());
+        self.records.remove(at)
+    }
+
+    fn clear(&mut self) {
+        *self = Self { read: self.read, ..Self::default() };
+    }
+
+    /// Everything up to here is dealt with.
+    fn low_mark(&self) -> u64 {
+        self.records.front().map_or(self.read, |it| it.seq.saturating_sub(1))
+    }
+
+    /// How many events make a batch; at least one, if there is one.
+    fn batch(&self, events: usize, bytes: usize) -> usize {
+        let mut left = bytes;
+        let fitting = self.payloads.iter().take(events.max(1)).enumerate().take_while(|(at, payload)| {
+            let fits = payload.len() <= left || *at == 0;
+            left = left.saturating_sub(payload.len());
+            fits
+        });
+        fitting.count()
+    }
+}
+
+/// How a call of an output ended.
+enum Call<T> {
+    Done(T),
+    Late(Duration),
+    Panicked,
+}
+
+impl Task {
+    pub(crate) fn new(
+        conf: OutputConf,
+        output: Box<dyn Output>,
+        feed: Arc<dyn Feed>,
+        orders: watch::Receiver<Orders>,
+        status: Arc<RwLock<OutputStatus>>,
+    ) -> Self {
+        let stored = feed.stored();
+        // Decided here, so that what is stored from now on is not missed.
+        let newest = *stored.borrow();
+        let start = match feed.saved(&conf.name) {
+            Some(cursor) => cursor.min(newest),
+            None if starts_at_beginning(&conf) => 0,
+            None => newest,
+        };
+        feed.save(&conf.name, start, json(&status.read()));
+        let reopened = orders.borrow().reopen;
+        let limit = conf.output.batch.events.max(1);
+        Self {
+            conf,
+            output,
+            feed,
+            stored,
+            orders,
+            reopened,
+            status,
+            window: Window { read: start, ..Window::default() },
+            backoff: Backoff::new(),
+            limit,
+            panics: 0,
+            saved: start,
+            saved_at: Instant::now(),
+            disabled: false,
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(crate) async fn run(mut self) {
+        self.skip_delivered().await;
+        while !self.is_over() {
+            self.fill().await;
+            let pause = if self.window.records.is_empty() {
+                self.idle().await;
+                None
+            } else {
+                self.linger().await;
+                self.attempt().await
+            };
+            self.save_if_due().await;
+            if let Some(pause) = pause {
+                if self.stop().is_some() {
+                    break;
+                }
+                self.wait(Instant::now() + pause, false).await;
+            }
+        }
+        self.finish().await;
+    }
+
+    fn stop(&self) -> Option<Instant> {
+        self.orders.borrow().stop
+    }
+
+    /// Told to stop, and either done or out of time.
+    fn is_over(&self) -> bool {
+        let done = self.window.records.is_empty() && *self.stored.borrow() <= self.window.read;
+        self.stop().is_some_and(|by| done || self.disabled || Instant::now() >= by)
+    }
+
+    /// After a crash between a delivery and the save of the cursor, the receiver has more than the
+    /// cursor says. Where it can be asked what it got last, that is not sent twice: the end of what
+    /// it has must be the very events that follow the cursor, in order and without a gap.
+    async fn skip_delivered(&mut self) {
+        let deadline = self.output.deadline();
+        let Call::Done(latest) = guard(self.output.latest(), deadline).await else { return };
+        let Some(last) = latest.last() else { return };
+        let cursor = self.window.read;
+        if let Some(here) = self.feed.after(cursor.saturating_sub(1), 1).await.first()
+            && here.seq == cursor
+            && self.identity(here).as_ref() == Some(last)
+        {
+            return;
+        }
+        let places: std::collections::HashMap<&[u8], usize> =
+            latest.iter().enumerate().map(|(at, identity)| (identity.as_slice(), at)).collect();
+        let (mut read, mut compared, mut found) = (cursor, 0, None);
+        // The run of matches: the place of its last event among the latest.
+        let mut run: Option<usize> = None;
+        'journal: while compared < COMPARED_MAX {
+            let records = self.feed.after(read, FETCH).await;
+            let Some(newest) = records.last() else { break };
+            read = newest.seq;
+            compared += records.len();
+            for record in records.iter().filter(|it| self.wants(it)) {
+                let place = self.identity(record).and_then(|it| places.get(it.as_slice()).copied());
+                match (place, run) {
+                    (Some(place), None) => run = Some(place),
+                    (Some(place), Some(before)) if place > before => run = Some(place),
+                    (None, None) => continue,
+                    _ => break 'journal,
+                }
+                found = Some(record.seq);
+            }
+        }
+        // A run that ends before the end was written by something else, or long ago.
+        if run == Some(latest.len() - 1)
+            && let Some(found) = found
+        {
+            self.window.read = found;
+        }
+    }
+
+    fn identity(&self, record: &Record) -> Option<Vec<u8>> {
+        catch_unwind(AssertUnwindSafe(|| self.output.identity(record))).ok().flatten()
+    }
+
+    /// Alerting outputs never get what the sensor says of itself.
+    fn wants(&self, record: &Record) -> bool {
+        !self.conf.output.alerts || record.kind.intent != Intent::Housekeeping
+    }
+
+    /// Reads from the journal until there is a batch, or nothing more.
+    async fn fill(&mut self) {
+        let batch = self.conf.output.batch;
+        let newest = *self.stored.borrow_and_update();
+        if self.disabled {
+            self.status.write().lost += newest.saturating_sub(self.window.read);
+            self.window.read = newest;
+            return;
+        }
+        while self.window.records.len() < batch.events.max(1)
+            && self.window.bytes < batch.bytes
+            && self.window.read < newest
+        {
+            let room = batch.events.max(1) - self.window.records.len();
+            let records = self.feed.after(self.window.read, room.min(FETCH)).await;
+            if records.is_empty() {
+                break;
+            }
+            for record in records {
+                self.take(record).await;
+            }
+        }
+        self.show_lag();
+    }
+
+    async fn take(&mut self, record: Arc<Record>) {
+        // Numbers have no gaps, unless retention or a damaged database took the events.
+        let missing = record.seq.saturating_sub(self.window.read.saturating_add(1));
+        if missing > 0 {
+            self.status.write().lost += missing;
+        }
+        self.window.read = record.seq;
+        if !self.wants(&record) {
+            return;
+        }
+        match catch_unwind(AssertUnwindSafe(|| self.output.encode(&record))) {
+            Ok(Some(payload)) => self.window.push(record, payload),
+            Ok(None) => {}
+            Err(_) => self.bury(&record, "it cannot be encoded").await,
+        }
+    }
+
+    async fn bury(&mut self, record: &Record, reason: &str) {
+        tracing::warn!(output = self.conf.name, seq = record.seq, reason, "an event was rejected");
+        self.feed.dead(&self.conf.name, record, reason).await;
+        let mut status = self.status.write();
+        status.rejected += 1;
+        status.last_error = Some(reason.to_owned());
+    }
+
+    /// Nothing to do: until something is stored, the cursor is to be saved, or an order comes.
+    async fn idle(&mut self) {
+        let unread = *self.stored.borrow() > self.window.read;
+        let until = if unread {
+            Instant::now() + UNREADABLE
+        } else if self.window.low_mark() > self.saved {
+            self.saved_at + SAVE_EVERY
+        } else {
+            Instant::now() + TICK
+        };
+        self.wait(until, !unread).await;
+        if self.disabled {
+            // At its pace, not at that of an attack.
+            self.wait(Instant::now() + TICK, false).await;
+        }
+    }
+
+    /// Gives the first event company, where the type of output wants that.
+    async fn linger(&mut self) {
+        let batch = self.conf.output.batch;
+        let until = Instant::now() + batch.linger;
+        while !batch.linger.is_zero()
+            && self.stop().is_none()
+            && self.window.records.len() < self.limit.min(batch.events)
+            && self.window.bytes < batch.bytes
+            && self.wait(until, true).await == Woken::Stored
+        {
+            self.fill().await;
+        }
+    }
+
+    /// Waits, and carries out orders meanwhile. An order ends the wait.
+    async fn wait(&mut self, until: Instant, for_events: bool) -> Woken {
+        if self.stop().is_some() {
+            return Woken::Ordered;
+        }
+        loop {
+            let tick = (Instant::now() + TICK).min(until);
+            let woken = tokio::select! {
+                biased;
+                order = self.orders.changed() => if order.is_ok() { Woken::Ordered } else { Woken::Gone },
+                _ = self.stored.changed(), if for_events => Woken::Stored,
+                () = sleep_until(tick) => Woken::Time,
+            };
+            self.show_lag();
+            match woken {
+                Woken::Ordered => {
+                    self.carry_out().await;
+                    return woken;
+                }
+                // Without a manager there is nobody to stop for; never with the real one.
+                Woken::Gone => sleep_until(tick).await,
+                Woken::Time if Instant::now() < until => {}
+                Woken::Stored | Woken::Time => return woken,
+            }
+        }
+    }
+
+    /// The operator's wish to open everything anew is also one to try again now.
+    async fn carry_out(&mut self) {
+        let wanted = self.orders.borrow_and_update().reopen;
+        if wanted != self.reopened {
+            self.reopened = wanted;
+            self.backoff.reset();
+            let deadline = self.output.deadline();
+            let _ = guard(self.output.reopen(), deadline).await;
+        }
+    }
+
+    /// Hands one batch over. Returns how long to wait before the next.
+    async fn attempt(&mut self) -> Option<Duration> {
+        let count = self.window.batch(self.limit, self.conf.output.batch.bytes);
+        let mut patience = self.output.deadline();
+        if let Some(by) = self.stop() {
+            patience = patience.min(by.saturating_duration_since(Instant::now()));
+        }
+        self.status.write().in_flight = count as u64;
+        let batch = self.window.payloads.make_contiguous().get(..count).unwrap_or_default();
+        let lag = Lag { status: self.status.clone(), stored: self.stored.clone(), front: self.window.records.front() };
+        let call = deliver(self.output.as_mut(), batch, patience, self.orders.clone(), &lag).await;
+        self.status.write().in_flight = 0;
+        let delivery = match call {
+            Call::Done(delivery) => {
+                self.panics = 0;
+                delivery
+            }
+            Call::Late(after) => {
+                Delivery::Whole(Outcome::retry(format!("no answer within {} s", after.as_secs())))
+            }
+            Call::Panicked => self.after_panic(count),
+        };
+        let warning = self.output.warning();
+        self.status.write().warning = warning;
+        let pause = self.settle(count, delivery).await;
+        self.show_lag();
+        pause
+    }
+
+    /// The output is of no use any more; a new one takes over.
+    fn after_panic(&mut self, count: usize) -> Delivery {
+        const WHY: &str = "the output failed in an unexpected way";
+        self.panics += 1;
+        if let Ok(fresh) = (self.conf.output.build)(&self.conf.conf) {
+            self.output = fresh;
+        }
+        let spoiled = self.panics >= PANICS_MAX && count == 1;
+        if spoiled {
+            self.panics = 0;
+        }
+        // Which event it was is found like one that the receiver rejects.
+        self.limit = (count / 2).max(1);
+        Delivery::Whole(if spoiled { Outcome::Reject(WHY.to_owned()) } else { Outcome::retry(WHY) })
+    }
+
+    async fn settle(&mut self, count: usize, delivery: Delivery) -> Option<Duration> {
+        let outcomes = match delivery {
+            Delivery::Whole(Outcome::Reject(_)) if count > 1 => {
+                self.limit = (count / 2).max(1);
+                return None;
+            }
+            Delivery::Whole(outcome) => vec![outcome; count],
+            Delivery::Each(outcomes) => outcomes,
+        };
+        let mut outcomes = outcomes.into_iter();
+        let (mut at, mut good) = (0, false);
+        let mut trouble: Option<(State, String, Option<Duration>)> = None;
+        for _ in 0..count {
+            let outcome = outcomes.next().unwrap_or_else(|| Outcome::retry("the output did not say what became of it"));
+            match outcome {
+                Outcome::Delivered | Outcome::Duplicate => {
+                    good = true;
+                    self.window.remove(at);
+                    let mut status = self.status.write();
+                    match outcome {
+                        Outcome::Duplicate => status.duplicate += 1,
+                        _ => status.sent += 1,
+                    }
+                }
+                Outcome::Reject(why) => {
+                    if let Some(record) = self.window.remove(at) {
+                        self.bury(&record, &why).await;
+                    }
+                }
+                Outcome::Retry { why, after } => {
+                    at += 1;
+                    self.status.write().retried += 1;
+                    let before = trouble.take();
+                    let after = before.as_ref().and_then(|it| it.2).max(after);
+                    trouble = Some(match before {
+                        Some((State::Hold, why, _)) => (State::Hold, why, after),
+                        _ => (State::BackingOff, why, after),
+                    });
+                }
+                Outcome::Hold(why) => {
+                    at += 1;
+                    trouble = Some((State::Hold, why, trouble.and_then(|it| it.2)));
+                }
+                Outcome::Gone(why) => return self.disable(&why),
+            }
+        }
+        if good {
+            self.backoff.reset();
+            self.limit = self.limit.saturating_mul(2).min(self.conf.output.batch.events.max(1));
+            self.status.write().succeeded();
+        }
+        let (state, why, after) = trouble?;
+        self.status.write().failed(state, &why);
+        Some(self.backoff.next(after))
+    }
+
+    fn disable(&mut self, why: &str) -> Option<Duration> {
+        self.disabled = true;
+        let mut status = self.status.write();
+        status.lost += self.window.records.len() as u64;
+        status.failed(State::Disabled, why);
+        drop(status);
+        self.window.clear();
+        tracing::warn!(output = self.conf.name, why, "an output is switched off until the next start");
+        None
+    }
+
+    async fn save_if_due(&mut self) {
+        if Instant::now() >= self.saved_at + SAVE_EVERY && self.window.low_mark() > self.saved {
+            self.save().await;
+        }
+    }
+
+    /// Makes durable what was delivered, then moves the cursor past it.
+    async fn save(&mut self) {
+        let low = self.window.low_mark();
+        self.saved_at = Instant::now();
+        if low > self.saved && !self.disabled {
+            let mut patience = self.output.deadline();
+            if let Some(by) = self.stop() {
+                patience = patience.min(by.saturating_duration_since(self.saved_at)).max(LAST_SYNC);
+            }
+            let why = match guard(self.output.sync(), patience).await {
+                Call::Done(Ok(())) => None,
+                Call::Done(Err(why)) => Some(why),
+                Call::Late(_) => Some("writing to the disk takes too long".to_owned()),
+                Call::Panicked => Some("the output failed in an unexpected way".to_owned()),
+            };
+            if let Some(why) = why {
+                self.status.write().failed(State::BackingOff, &why);
+                return;
+            }
+        }
+        self.saved = low;
+        let text = {
+            let mut status = self.status.write();
+            status.cursor = low;
+            json(&status)
+        };
+        self.feed.save(&self.conf.name, low, text);
+    }
+
+    async fn finish(&mut self) {
+        self.show_lag();
+        self.save().await;
+    }
+
+    fn show_lag(&self) {
+        let front = self.window.records.front();
+        Lag { status: self.status.clone(), stored: self.stored.clone(), front }.show(self.window.low_mark());
+    }
+}
+
+/// A disk gets this long for the last sync, even when the time for stopping is over.
+const LAST_SYNC: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    Stored,
+    Time,
+    Ordered,
+    Gone,
+}
+
+/// What is needed to tell how far behind an output is.
+struct Lag<'a> {
+    status: Arc<RwLock<OutputStatus>>,
+    stored: watch::Receiver<u64>,
+    front: Option<&'a Arc<Record>>,
+}
+
+impl Lag<'_> {
+    fn show(&self, low_mark: u64) {
+        let behind = self.stored.borrow().saturating_sub(low_mark);
+        self.status.write().lags(behind, self.front.map(|it| it.time));
+    }
+}
+
+/// Delivers with a deadline, which a stop can bring nearer; tells the lag meanwhile.
+async fn deliver(
+    output: &mut dyn Output,
+    batch: &[Vec<u8>],
+    patience: Duration,
+    mut orders: watch::Receiver<Orders>,
+    lag: &Lag<'_>,
+) -> Call<Delivery> {
+    let began = Instant::now();
+    let mut until = began + patience;
+    let mut ticks = interval_at(began + TICK, TICK);
+    let low_mark = lag.front.map_or(0, |it| it.seq.saturating_sub(1));
+    let Ok(mut delivery) = catch_unwind(AssertUnwindSafe(|| output.deliver(batch))) else { return Call::Panicked };
+    let mut managed = true;
+    loop {
+        tokio::select! {
+            biased;
+            done = caught(&mut delivery) => return done,
+            order = orders.changed(), if managed => match order {
+                Ok(()) => until = orders.borrow_and_update().stop.map_or(until, |by| by.min(until)),
+                Err(_) => managed = false,
+            },
+            () = sleep_until(until) => return Call::Late(began.elapsed()),
+            _ = ticks.tick() => lag.show(low_mark),
+        }
+    }
+}
+
+/// Any call of an output, with a deadline.
+async fn guard<T>(mut call: Later<'_, T>, patience: Duration) -> Call<T> {
+    timeout(patience, caught(&mut call)).await.unwrap_or(Call::Late(patience))
+}
+
+/// A panic inside becomes a result.
+async fn caught<T>(call: &mut Later<'_, T>) -> Call<T> {
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Call::Done),
+        Err(_) => std::task::Poll::Ready(Call::Panicked),
+    })
+    .await
+}
+
+fn starts_at_beginning(conf: &OutputConf) -> bool {
+    let key = format!("{}.start", conf.output.name);
+    conf.conf.read(&key, Start::End, &mut Vec::new()) == Start::Beginning
+}
+
+fn json(status: &OutputStatus) -> String {
+    serde_json::to_string(status).unwrap_or_default()
+}
