@@ -6,9 +6,9 @@ use std::time::Duration;
 /// The longest wait after the first failure.
 const BASE: Duration = Duration::from_secs(1);
 /// The longest wait ever, unless the receiver asks for more.
-const CAP: Duration = Duration::from_secs(300);
+const CAP: Duration = Duration::from_mins(5);
 /// What a receiver may ask for at most.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// The waits of one output.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -372,7 +373,11 @@ impl Task {
         }
         self.status.write().in_flight = count as u64;
         let batch = self.window.payloads.make_contiguous().get(..count).unwrap_or_default();
-        let lag = Lag { status: self.status.clone(), stored: self.stored.clone(), front: self.window.records.front() };
+        let lag = Lag {
+            status: self.status.clone(),
+            stored: self.stored.clone(),
+            front: self.window.records.front(),
+        };
         let call = deliver(self.output.as_mut(), batch, patience, self.orders.clone(), &lag).await;
         self.status.write().in_flight = 0;
         let delivery = match call {
@@ -421,7 +426,8 @@ impl Task {
         let (mut at, mut good) = (0, false);
         let mut trouble: Option<(State, String, Option<Duration>)> = None;
         for _ in 0..count {
-            let outcome = outcomes.next().unwrap_or_else(|| Outcome::retry("the output did not say what became of it"));
+            let outcome =
+                outcomes.next().unwrap_or_else(|| Outcome::retry("the output did not say what became of it"));
             match outcome {
                 Outcome::Delivered | Outcome::Duplicate => {
                     good = true;
@@ -558,7 +564,8 @@ async fn deliver(
     let mut until = began + patience;
     let mut ticks = interval_at(began + TICK, TICK);
     let low_mark = lag.front.map_or(0, |it| it.seq.saturating_sub(1));
-    let Ok(mut delivery) = catch_unwind(AssertUnwindSafe(|| output.deliver(batch))) else { return Call::Panicked };
+    // Called inside, so that a panic before the first await is caught as well.
+    let mut delivery: Later<'_, Delivery> = Box::pin(async move { output.deliver(batch).await });
     let mut managed = true;
     loop {
         tokio::select! {
@@ -581,9 +588,9 @@ async fn guard<T>(mut call: Later<'_, T>, patience: Duration) -> Call<T> {
 
 /// A panic inside becomes a result.
 async fn caught<T>(call: &mut Later<'_, T>) -> Call<T> {
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
-        Ok(poll) => poll.map(Call::Done),
-        Err(_) => std::task::Poll::Ready(Call::Panicked),
+    poll_fn(move |context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(Call::Panicked), |it| it.map(Call::Done))
     })
     .await
 }

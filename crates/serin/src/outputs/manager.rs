@@ -79,8 +79,9 @@ impl Manager {
 
     /// Takes a new configuration: what has not changed goes on undisturbed.
     pub(crate) async fn reload<F: Feed + Clone + 'static>(&mut self, confs: &[OutputConf], feed: &F) {
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.running).into_iter().partition(|it| confs.iter().any(|conf| same(conf, &it.conf)));
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|it| confs.iter().any(|conf| same(conf, &it.conf)));
         stop(gone).await;
         let mut kept = kept;
         let feed: Arc<dyn Feed> = Arc::new(feed.clone());
@@ -120,7 +121,8 @@ fn open(conf: &OutputConf, owner: Option<Owner>) -> Option<Box<dyn Output>> {
 }
 
 fn run(conf: OutputConf, output: Option<Box<dyn Output>>, feed: &Arc<dyn Feed>) -> Running {
-    let status = OutputStatus { name: conf.name.clone(), output: conf.output.name.to_owned(), ..Default::default() };
+    let status =
+        OutputStatus { name: conf.name.clone(), output: conf.output.name.to_owned(), ..Default::default() };
     let status = Arc::new(RwLock::new(status));
     let (orders, wanted) = watch::channel(Orders::default());
     // Made here and not in the task, so that a new output misses nothing that is stored from now on.
@@ -149,7 +151,8 @@ async fn supervise(
         if orders.borrow().stop.is_some() {
             return;
         }
-        next = open(&conf, None).map(|it| Task::new(conf.clone(), it, feed.clone(), orders.clone(), status.clone()));
+        next = open(&conf, None)
+            .map(|it| Task::new(conf.clone(), it, feed.clone(), orders.clone(), status.clone()));
     }
 }
 

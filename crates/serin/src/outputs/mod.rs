@@ -187,5 +187,3 @@ pub trait Output: Send + fmt::Debug {
         Duration::from_secs(30)
     }
 }
-pub(crate) mod manager;
-pub use manager::OutputStatus;

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn only_what_needs_somebody_is_not_well() {
-        let well = |state, lag_seconds| OutputStatus { state, lag_seconds, ..OutputStatus::default() }.is_well();
+        let well =
+            |state, lag_seconds| OutputStatus { state, lag_seconds, ..OutputStatus::default() }.is_well();
         assert!(well(State::Ok, 0) && well(State::BackingOff, 59));
         assert!(!well(State::BackingOff, 60) && !well(State::Hold, 0) && !well(State::Disabled, 0));
         let warned = OutputStatus { warning: Some("cannot rotate".into()), ..OutputStatus::default() };
@@ -103,7 +104,8 @@ mod tests {
 
     #[test]
     fn states_have_the_names_that_scripts_see() {
-        let status = OutputStatus { state: State::BackingOff, output: "file".into(), ..OutputStatus::default() };
+        let status =
+            OutputStatus { state: State::BackingOff, output: "file".into(), ..OutputStatus::default() };
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!((json["state"].as_str(), json["type"].as_str()), (Some("backing-off"), Some("file")));
         assert_eq!(serde_json::from_value::<OutputStatus>(json).unwrap(), status);
