@@ -235,7 +235,7 @@ impl Dialogue for Telnet {
     /// Clients of other telnet servers can log in by an environment variable alone.
     fn closed(&mut self, _why: Closed, out: &mut Actions) {
         if self.refused == 0
-            && let Some(user) = self.nvt.told.variable(b"USER")
+            && let Some(user) = self.nvt.told.user.take()
         {
             self.report(user, &[], out);
         }

@@ -171,7 +171,9 @@ pub(super) struct Told {
     terminal: Option<Tainted>,
     window: Option<(u16, u16)>,
     /// At most [`VARIABLES_MAX`].
-    pub(super) environment: Vec<(Tainted, Value)>,
+    environment: Vec<(Tainted, Value)>,
+    /// The variable that names a user.
+    pub(super) user: Option<Tainted>,
 }
 
 impl Told {
@@ -205,17 +207,14 @@ impl Told {
                 _ => (Vec::new(), after),
             };
             rest = after;
+            if name == b"USER" {
+                self.user = Some(Tainted::new(&value, WORD_MAX));
+            }
             if self.environment.len() < VARIABLES_MAX {
                 let value = Tainted::new(&value, WORD_MAX);
                 self.environment.push((Tainted::new(&name, WORD_MAX), value.into()));
             }
         }
-    }
-
-    /// The value of a variable that the peer sent.
-    pub(super) fn variable(&self, name: &[u8]) -> Option<Tainted> {
-        let (_, value) = self.environment.iter().find(|it| it.0.raw() == name)?;
-        if let Value::Tainted(value) = value { Some(value.clone()) } else { None }
     }
 
     /// Adds what is known to an event.
