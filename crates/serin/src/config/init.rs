@@ -39,6 +39,14 @@ impl Says {
     }
 }
 
+impl Persona {
+    /// The settings it makes.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.settings.iter().map(|it| it.0)
+    }
+}
+
 /// The personas of this version.
 pub static PERSONAS: &[Persona] = &[
     Persona {

@@ -22,6 +22,8 @@ mod report;
 mod schema;
 mod search;
 pub mod sensor;
+#[cfg(test)]
+mod tests;
 mod toml;
 
 use std::net::{IpAddr, SocketAddr};

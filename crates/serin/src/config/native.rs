@@ -67,6 +67,15 @@ pub(crate) fn is_port(value: &Value) -> bool {
 /// The outputs: `[outputs.NAME]` with a `type` and its settings. Where there is no `[outputs]` at
 /// all, events are printed; an empty one means that nothing is.
 pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
+    if draft.entries.mentions("outputs") || draft.entries.iter().any(|(key, _)| is_in_output(key)) {
+        named_outputs(draft)
+    } else {
+        printed(draft).into_iter().collect()
+    }
+}
+
+/// The outputs that the file and the environment name.
+pub(crate) fn named_outputs(draft: &mut Draft) -> Vec<OutputConf> {
     let mut tables: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     let mut wrong_ones = Vec::new();
     for (key, value) in draft.entries.iter() {
@@ -81,9 +90,6 @@ pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
     }
     for (key, text) in wrong_ones {
         draft.complain(&key, text);
-    }
-    if tables.is_empty() && !draft.entries.mentions("outputs") {
-        return printed(draft).into_iter().collect();
     }
     tables.into_iter().filter_map(|(name, settings)| output(draft, &name, &settings)).collect()
 }

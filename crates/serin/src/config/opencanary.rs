@@ -9,7 +9,7 @@ use serin_services::conf::wrong;
 use super::draft::Draft;
 use super::native::{is_port, not_yet};
 use super::{keys, later, native};
-use crate::outputs::OutputConf;
+use crate::outputs::{self, OutputConf};
 
 /// Judges every entry, then fills in what OpenCanary takes for what is absent.
 pub(crate) fn judge(draft: &mut Draft) {
@@ -157,47 +157,66 @@ fn fill(draft: &mut Draft) {
     }
 }
 
-/// The outputs: `logger.kwargs.handlers`.
+/// The outputs: `logger.kwargs.handlers`, and those that are set beside it in our own way.
 pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
-    let handlers = handlers(draft);
-    let mut outputs = Vec::new();
-    for (name, definition) in handlers.unwrap_or_default() {
-        outputs.extend(handler(draft, &name, &definition));
-    }
+    let kwargs = logger(draft).unwrap_or_default();
+    let formatters = kwargs.get("formatters").and_then(Value::as_object).cloned().unwrap_or_default();
+    let handlers = kwargs.get("handlers").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut outputs: Vec<OutputConf> =
+        handlers.iter().filter_map(|(name, it)| handler(draft, name, it, &formatters)).collect();
+    outputs.extend(native::named_outputs(draft));
     outputs
 }
 
-/// The handlers by name, or complaints in OpenCanary's order.
-fn handlers(draft: &mut Draft) -> Option<Map<String, Value>> {
+/// The arguments of the logger, or a complaint in the order in which OpenCanary looks.
+fn logger(draft: &mut Draft) -> Option<Map<String, Value>> {
     let Some(logger) = draft.entries.get("logger").cloned() else {
-        draft.complain("logger", "is missing: OpenCanary's files say there where events go");
+        draft.complain("logger", "is missing: it says where events go");
         return None;
     };
-    let mut complain = |path: &str, text: &str| {
-        draft.complain(path, text);
-        None
+    let complaint = match (logger.get("class"), logger.get("kwargs")) {
+        (None, _) => ("logger", "wants a class: \"PyLogger\"".to_owned()),
+        (Some(class), _) if class != "PyLogger" => ("logger.class", wrong("\"PyLogger\"", class)),
+        (_, None) => ("logger", "wants kwargs, with handlers".to_owned()),
+        (_, Some(Value::Object(kwargs))) if kwargs.get("handlers").is_some_and(Value::is_object) => {
+            return Some(kwargs.clone());
+        }
+        _ => ("logger.kwargs", "wants handlers: an object of names and definitions".to_owned()),
     };
-    match logger.get("class") {
-        None => complain("logger", "wants a class: \"PyLogger\""),
-        Some(class) if class != "PyLogger" => complain("logger.class", &wrong("\"PyLogger\"", class)),
-        Some(_) => match logger.get("kwargs") {
-            None => complain("logger", "wants kwargs, with handlers"),
-            Some(kwargs) => match kwargs.get("handlers") {
-                Some(Value::Object(handlers)) => Some(handlers.clone()),
-                _ => complain("logger.kwargs", "wants handlers: an object of name and definition"),
-            },
-        },
-    }
+    draft.complain(complaint.0, complaint.1);
+    None
 }
 
-/// One handler.
-fn handler(draft: &mut Draft, name: &str, definition: &Value) -> Option<OutputConf> {
+/// One handler, by the name of its Python class.
+fn handler(
+    draft: &mut Draft,
+    name: &str,
+    definition: &Value,
+    formatters: &Map<String, Value>,
+) -> Option<OutputConf> {
     let path = format!("logger.kwargs.handlers.{name}");
-    let Some(class) = definition.get("class").and_then(Value::as_str) else {
+    let kwargs = definition.as_object();
+    let class = kwargs.and_then(|it| it.get("class")).and_then(Value::as_str);
+    let Some((kwargs, class)) = kwargs.zip(class) else {
         draft.complain(&path, "wants a class, such as logging.FileHandler");
         return None;
     };
-    let text = format!("this version does not have {class} yet; everything else runs");
-    draft.note(&path, text);
-    None
+    let wanted = kwargs.get("formatter").filter(|it| !it.is_null());
+    let formatter = wanted.and_then(Value::as_str).and_then(|it| formatters.get(it)?.as_object());
+    if let (Some(wanted), None) = (wanted, formatter) {
+        let known: Vec<_> = formatters.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let text = format!("there is no formatter {wanted}; there are: {known}");
+        draft.complain(&format!("{path}.formatter"), text);
+        return None;
+    }
+    match outputs::from_handler(name, class, kwargs, formatter) {
+        Ok(Some(output)) => Some(output),
+        Ok(None) => {
+            let text = format!("this version does not have {class} yet; everything else runs");
+            draft.note(&path, text);
+            None
+        }
+        Err(complaints) => draft.gather(Err(complaints)),
+    }
 }
