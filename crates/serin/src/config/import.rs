@@ -61,16 +61,23 @@ fn sections(config: &Config, catalogue: Catalogue) -> Sections {
         }
     };
     for (key, value) in config.services.iter() {
-        let default = keys::find(&table, key).filter(|it| it.name == key).map(|it| &it.default);
-        if default != Some(value) {
+        let default = keys::find(&table, key).map(|it| &it.default);
+        // The port of a slot depends on its number when it is absent.
+        let slot = key.split_once('.').is_some_and(|it| keys::slot(it.0).is_some());
+        if default != Some(value) || (slot && keys::is_port(key)) {
             put(key, value.clone());
         }
     }
     put("device.node_id", config.node_id.as_str().into());
     put("device.listen_addr", config.listen.iter().map(ToString::to_string).collect());
     // As they were understood: what never matches is a mistake in a serin.toml.
-    put("ip.ignorelist", config.ignore.nets().map(ToString::to_string).collect());
-    put("logtype.ignorelist", config.ignore.logtypes().collect());
+    let nets: Vec<Value> = config.ignore.nets().map(|it| it.to_string().into()).collect();
+    let logtypes: Vec<Value> = config.ignore.logtypes().map(Value::from).collect();
+    for (key, list) in [("ip.ignorelist", nets), ("logtype.ignorelist", logtypes)] {
+        if !list.is_empty() {
+            put(key, list.into());
+        }
+    }
     sections
 }
 

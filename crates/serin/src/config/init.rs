@@ -55,7 +55,8 @@ pub static PERSONAS: &[Persona] = &[
         settings: &[
             ("device.hostname", Says::Text("sw-access-02")),
             ("telnet.enabled", Says::On),
-            ("telnet.banner", Says::Text("\r\nUser Access Verification\r\n")),
+            ("telnet.product", Says::Text("cisco")),
+            ("telnet.banner", Says::Text("Authorized access only. All activity is logged.")),
             ("http.enabled", Says::On),
             ("http.banner", Says::Text("cisco-IOS")),
             ("http.skin", Says::Text("basicLogin")),

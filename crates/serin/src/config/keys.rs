@@ -92,7 +92,7 @@ pub(crate) fn service(service: &Service) -> Vec<Known> {
     if !has(&format!("{name}.enabled")) {
         all.push(Known {
             name: format!("{name}.enabled"),
-            doc: format!("Whether this runs: {}.", service.about.trim_end_matches('.')),
+            doc: "Whether this service runs.".to_owned(),
             wants: "true or false",
             default: json!(false),
             opencanary: None,

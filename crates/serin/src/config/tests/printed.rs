@@ -85,18 +85,12 @@ node_id = "n"
 [ftp]
 banner = "FTP Ready."
 
-[ip]
-ignorelist = []
+[telnet]
+port = 8023
 
-[logtype]
-ignorelist = []
-
-[tcpbanner_N]
+# Events go to the store alone.
+[outputs]
 "#
-        .replace(
-            "\n[tcpbanner_N]\n",
-            "\n[telnet]\nport = 8023\n\n# Events go to the store alone.\n[outputs]\n"
-        )
     );
 }
 
