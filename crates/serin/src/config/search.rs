@@ -59,10 +59,15 @@ pub(crate) fn find(selection: &Selection, environment: &Environment) -> Result<O
             Err(error) => Err(Complaints::whole(Some(file), format!("cannot be read: {error}"))),
         };
     }
+    Ok(first_of(candidates(environment)))
+}
+
+/// The first file that can be read.
+fn first_of(candidates: Vec<PathBuf>) -> Option<Found> {
     let mut notes = Vec::new();
-    for file in candidates(environment) {
+    for file in candidates {
         match read(&file) {
-            Ok(text) => return Ok(Some(Found { file, text, notes })),
+            Ok(text) => return Some(Found { file, text, notes }),
             Err(error) if missing(&error) => {}
             Err(error) => {
                 let text = format!("{} was passed over: it cannot be read: {error}", file.display());
@@ -70,7 +75,7 @@ pub(crate) fn find(selection: &Selection, environment: &Environment) -> Result<O
             }
         }
     }
-    Ok(None)
+    None
 }
 
 fn missing(error: &io::Error) -> bool {
@@ -189,6 +194,25 @@ mod tests {
                 "opencanary.conf",
             ]
         );
+    }
+
+    #[test]
+    fn the_first_file_that_can_be_read_is_taken_even_with_a_mistake_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let [missing, odd, broken, good] =
+            ["missing", "odd", "broken.conf", "good.toml"].map(|it| folder.path().join(it));
+        fs::create_dir(&odd).unwrap();
+        fs::write(&broken, "{\"a\": 1").unwrap();
+        fs::write(&good, "").unwrap();
+        let found = first_of(vec![missing, odd, broken.clone(), good]).unwrap();
+        assert_eq!((found.file, found.text.as_str()), (broken.clone(), "{\"a\": 1"));
+        assert_eq!(found.notes.len(), 1);
+        assert!(found.notes[0].text.contains("odd was passed over: it cannot be read"), "{:?}", found.notes);
+        let named = [("SERIN_CONFIG".to_owned(), broken.display().to_string())];
+        let environment = Environment { variables: named.into() };
+        let error = super::super::load(&Selection::default(), &environment).unwrap_err();
+        assert_eq!(error.summary(), "1:7  the file ends too early: a } or ] is missing");
+        assert_eq!(error.file, Some(broken));
     }
 
     #[test]
