@@ -204,8 +204,8 @@ const fn before_dot(name: &'static str) -> &'static str {
 
 kinds! {
     BOOT = 1000 "sensor.boot" Housekeeping Informational ["msg"] "the sensor started";
-    MESSAGE = 1001 "sensor.message" Housekeeping Informational ["msg"] "the sensor says {msg}";
-    DEBUG = 1002 "sensor.debug" Housekeeping Informational ["msg"] "the sensor notes {msg}";
+    MESSAGE = 1001 "sensor.message" Housekeeping Informational ["msg"] "the sensor says: {msg}";
+    DEBUG = 1002 "sensor.debug" Housekeeping Informational ["msg"] "the sensor notes: {msg}";
     ERROR = 1003 "sensor.error" Housekeeping High ["msg"] "the sensor has a problem: {msg}";
     PING = 1004 "sensor.ping" Housekeeping Informational ["msg"] "the sensor is alive";
     CONFIG_SAVE = 1005 "sensor.config" Housekeeping Informational ["msg"] "the configuration changed: {msg}";

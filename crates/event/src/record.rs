@@ -246,6 +246,13 @@ fn readable(value: Option<&serde_json::Value>) -> String {
         None | Some(serde_json::Value::Null) => "nothing".to_owned(),
         Some(serde_json::Value::String(text)) if text.is_empty() => "\"\"".to_owned(),
         Some(serde_json::Value::String(text)) => show(text, LONGEST),
+        // What the sensor says of itself is nested once more: OpenCanary's consumers expect it so.
+        Some(serde_json::Value::Object(message)) if message.len() == 1 && message.contains_key("logdata") => {
+            message
+                .get("logdata")
+                .and_then(|it| it.as_str())
+                .map_or_else(String::new, |it| show(it, 4 * LONGEST))
+        }
         Some(other) => show(&other.to_string(), LONGEST),
     }
 }
@@ -320,6 +327,9 @@ mod tests {
     #[test]
     fn a_sentence_names_who_and_what_but_never_the_password() {
         assert_eq!(record(&login()).sentence(), "127.0.0.1 tried to log in to FTP as admin");
+        let says = Value::Map(vec![(Tainted::new(b"logdata", 9), "Canary running!!!".into())]);
+        let started = record(&Event::new(&kinds::MESSAGE).with("msg", says));
+        assert_eq!(started.sentence(), "the sensor says: Canary running!!!");
         let hostile = Event::new(&kinds::FTP_LOGIN).with("USERNAME", Tainted::new(b"\x1b[31m\xff", 64));
         assert_eq!(record(&hostile).sentence(), "127.0.0.1 tried to log in to FTP as \\u{1b}[31m\\xff");
     }

@@ -13,6 +13,8 @@ use serin_store::{Reader, Store};
 
 use super::{Sensor as Arguments, fail};
 use crate::config::Config;
+use crate::outputs::manager::Manager;
+use crate::outputs::{self, OutputConf, Owner};
 use crate::runtime::journal::{Journal, Opened, replacement};
 use crate::runtime::privileges::{self, Plan};
 use crate::runtime::running::Running;
@@ -55,6 +57,7 @@ struct Prepared {
     ports: Vec<(Wanted, BoundSocket)>,
     unavailable: Vec<Unavailable>,
     console: Option<BoundSocket>,
+    outputs: outputs::manager::Prepared,
     privileges: privileges::Outcome,
     began: Instant,
 }
@@ -85,14 +88,18 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
         }
         None => None,
     };
-    let privileges = privileges::give_up(&Plan {
+    let plan = Plan {
         user: config.run.user.as_deref(),
         group: config.run.group.as_deref(),
         sandbox: config.run.sandbox,
-        writable: vec![state.path().to_owned()],
-        logs: Vec::new(),
+        state: state.path(),
+        logs: config.outputs.iter().filter_map(OutputConf::folder).collect(),
         readable: config.file.iter().filter_map(|it| it.parent()).map(PathBuf::from).collect(),
-    })?;
+    };
+    let next = privileges::next_user(&plan)?;
+    let owner = next.map(|(uid, gid)| Owner { uid: uid.as_raw(), gid: gid.as_raw() });
+    let outputs = Manager::prepare(&config.outputs, owner);
+    let privileges = privileges::give_up(&plan, next)?;
     Ok(Prepared {
         arguments: arguments.clone(),
         config,
@@ -101,6 +108,7 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
         ports,
         unavailable,
         console,
+        outputs,
         privileges,
         began,
     })
@@ -140,7 +148,8 @@ impl Prepared {
         }
         let arguments = self.arguments;
         let reload = Box::new(move || arguments.load());
-        let mut running = Running::start(reload, self.config, sensor, journal, unavailable);
+        let mut running =
+            Running::start(reload, self.config, sensor, self.outputs.start(&journal), journal, unavailable);
         if let Some(socket) = self.console {
             socket.set_nonblocking(true).context("console.listen")?;
             running.open_console(tokio::net::TcpListener::from_std(socket).context("console.listen")?);

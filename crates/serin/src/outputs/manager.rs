@@ -51,11 +51,6 @@ impl Manager {
         Prepared(confs.iter().map(|conf| (conf.clone(), open(conf, owner))).collect())
     }
 
-    /// Prepares and starts at once, where no privileges are given up in between.
-    pub(crate) fn start<F: Feed + Clone + 'static>(confs: &[OutputConf], feed: &F) -> Self {
-        Self::prepare(confs, None).start(feed)
-    }
-
     /// How each is doing, in the order of the configuration.
     pub(crate) fn statuses(&self) -> Vec<Arc<RwLock<OutputStatus>>> {
         self.running.iter().map(|it| it.status.clone()).collect()

@@ -19,6 +19,7 @@ mod worker;
 
 use std::fmt;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -79,6 +80,17 @@ pub struct OutputConf {
     pub output: &'static OutputType,
     /// Its settings, under the type's section.
     pub conf: Conf,
+}
+
+impl OutputConf {
+    /// The folder that this output writes to, if any: an output that writes a file calls it `path`
+    /// in its settings.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        let path = Path::new(self.conf.get(&format!("{}.path", self.output.name))?.as_str()?);
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        (!path.as_os_str().is_empty()).then(|| folder.to_owned())
+    }
 }
 
 /// What a receiver made of one event.

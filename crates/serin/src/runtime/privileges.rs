@@ -25,9 +25,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) group: Option<&'a str>,
     /// Whether to use Landlock and seccomp.
     pub(crate) sandbox: bool,
-    /// Folders that are written; handed over to the user.
-    pub(crate) writable: Vec<PathBuf>,
-    /// Files and folders that are written, whose owner stays: logs beside other things.
+    /// The state folder; handed over to the user.
+    pub(crate) state: &'a Path,
+    /// Other files and folders that are written, whose owner stays.
     pub(crate) logs: Vec<PathBuf>,
     /// Files and folders that are read again later.
     pub(crate) readable: Vec<PathBuf>,
@@ -42,26 +42,29 @@ pub(crate) struct Outcome {
     pub(crate) summary: String,
 }
 
-/// Gives up whatever the plan does not keep.
+/// The user and group that the process will be, where it is root now and can be another.
 ///
 /// # Errors
 ///
-/// When the configured user does not exist or cannot be become: going on as root would be a
-/// surprise.
-pub(crate) fn give_up(plan: &Plan<'_>) -> anyhow::Result<Outcome> {
+/// When the configured user or group does not exist: going on as root would be a surprise.
+pub(crate) fn next_user(plan: &Plan<'_>) -> anyhow::Result<Option<(Uid, Gid)>> {
+    if nix::unistd::geteuid().is_root() { whom(plan) } else { Ok(None) }
+}
+
+/// Gives up whatever the plan does not keep, and becomes `next`.
+///
+/// # Errors
+///
+/// When that user cannot be become.
+pub(crate) fn give_up(plan: &Plan<'_>, next: Option<(Uid, Gid)>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut parts = Vec::new();
-    if nix::unistd::geteuid().is_root() {
-        match whom(plan)? {
-            Some((user, group)) => {
-                become_user(plan, user, group)?;
-                parts.push(format!("running as uid {user}"));
-            }
-            None => outcome.warnings.push(
-                "still root, because no other user can reach the state folder; set run.user and a folder of its own"
-                    .to_owned(),
-            ),
-        }
+    if let Some((user, group)) = next {
+        become_user(plan.state, user, group)?;
+        parts.push(format!("running as uid {user}"));
+    } else if nix::unistd::geteuid().is_root() {
+        let text = "still root, because no other user can reach the state folder; set run.user and a folder of its own";
+        outcome.warnings.push(text.to_owned());
     } else if plan.user.is_some() {
         outcome.warnings.push("run.user is set, but only root can become another user".to_owned());
     }
@@ -104,8 +107,7 @@ fn whom(plan: &Plan<'_>) -> anyhow::Result<Option<(Uid, Gid)>> {
     }
     let candidate = ["serin", "nobody"].iter().find_map(|it| User::from_name(it).ok().flatten());
     let Some(user) = candidate else { return Ok(None) };
-    let reachable = plan.writable.iter().all(|it| reachable(it));
-    Ok(reachable.then_some((user.uid, user.gid)))
+    Ok(reachable(plan.state).then_some((user.uid, user.gid)))
 }
 
 fn find_user(name: &str) -> anyhow::Result<(Uid, Option<Gid>)> {
@@ -138,17 +140,8 @@ fn reachable(path: &Path) -> bool {
         .all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & OTHERS_MAY_PASS != 0))
 }
 
-fn become_user(plan: &Plan<'_>, user: Uid, group: Gid) -> anyhow::Result<()> {
-    for folder in &plan.writable {
-        hand_over(folder, user, group)
-            .with_context(|| format!("{} could not be handed over", folder.display()))?;
-    }
-    for log in &plan.logs {
-        if log.is_file() {
-            std::os::unix::fs::lchown(log, Some(user.as_raw()), Some(group.as_raw()))
-                .with_context(|| format!("{} could not be handed over", log.display()))?;
-        }
-    }
+fn become_user(state: &Path, user: Uid, group: Gid) -> anyhow::Result<()> {
+    hand_over(state, user, group).with_context(|| format!("{} could not be handed over", state.display()))?;
     let name = User::from_uid(user).ok().flatten().map(|it| it.name).unwrap_or_default();
     match CString::new(name) {
         Ok(name) if !name.is_empty() => nix::unistd::initgroups(&name, group).context("groups")?,
@@ -179,8 +172,9 @@ fn landlock(plan: &Plan<'_>) -> anyhow::Result<RulesetStatus> {
     let devices = ["/dev", "/run/systemd"].map(PathBuf::from);
     let mut rules = Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?.create()?;
     let readable = system.iter().chain(&plan.readable).map(|it| (it, read));
-    let writable = devices.iter().chain(&plan.writable).chain(&plan.logs).map(|it| (it, all));
-    for (path, access) in readable.chain(writable) {
+    let writable = devices.iter().chain(&plan.logs).map(|it| (it, all));
+    let state = plan.state.to_owned();
+    for (path, access) in readable.chain(writable).chain([(&state, all)]) {
         // What does not exist needs no permission.
         if let Ok(open) = PathFd::new(path) {
             let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };

@@ -38,15 +38,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts the outputs of a sensor whose ports are served.
+    /// A sensor whose ports are served and whose outputs are at work.
     pub(crate) fn start(
         reload: Reload,
         config: Config,
         sensor: Sensor,
+        outputs: Manager,
         journal: Journal,
         unavailable: Vec<Unavailable>,
     ) -> Self {
-        let outputs = Manager::start(&config.outputs, &journal);
         let view = Arc::new(View {
             journal: journal.clone(),
             metrics: sensor.metrics.clone(),
