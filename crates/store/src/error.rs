@@ -87,9 +87,16 @@ impl Error {
     pub(crate) fn from_sqlite(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Corrupt { path, reason: source.to_string() }
-            }
+            // From the third on: our SQL is fixed and tested, so when a table, a column or a row that
+            // it needs is not there, or has a wrong type, the list of tables or a page is damaged.
+            Some(
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::Unknown
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch,
+            )
+            | None => Self::Corrupt { path, reason: source.to_string() },
             Some(ErrorCode::DiskFull) => Self::Full { path },
             // A quota or a file size limit: other numbers, same meaning.
             Some(ErrorCode::SystemIoFailure)

@@ -12,6 +12,39 @@
 //! * [`Error::Corrupt`]: drop the store and its readers and call [`Store::replace`], which moves the
 //!   damaged file aside, saves what can still be read and starts a new one.
 //! * [`Error::Locked`], [`Error::Foreign`], [`Error::TooNew`]: a person has to look.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("serin.db");
+//! use serin_event::{Endpoint, Event, Record, Timestamp, kinds};
+//! use serin_store::{Options, Query, Reader, Store};
+//!
+//! let event = Event::new(&kinds::GIT_CLONE).with("HOST", "git.example").with("REPO", "secrets");
+//! let mut records = [Record {
+//!     seq: 0,
+//!     time: Timestamp(1_795_296_991_777_389),
+//!     utc_offset: 0,
+//!     node_id: "canary-1".into(),
+//!     session: 1,
+//!     kind: event.kind,
+//!     source: Endpoint { host: "192.0.2.7".parse().ok(), port: Some(40_000) },
+//!     target: Endpoint::default(),
+//!     honeycred: None,
+//!     logdata: event.logdata().into(),
+//!     details: event.details().into(),
+//! }];
+//! let (mut store, opened) = Store::open(&Options::new(&path))?;
+//! store.append(&mut records, &[])?;
+//! assert_eq!(records[0].seq, opened.last_seq + 1);
+//!
+//! let reader = Reader::open(&path)?;
+//! assert_eq!(reader.after(0, 100)?, records);
+//! let of_git = Query { services: vec!["git".into()], newest_first: true, ..Query::default() };
+//! assert_eq!(reader.query(&of_git)?, records);
+//! # Ok(())
+//! # }
+//! ```
 
 mod error;
 mod mark;

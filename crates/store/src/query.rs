@@ -41,7 +41,8 @@ pub struct Query {
     pub min_severity: Option<Severity>,
     /// At least this far.
     pub min_intent: Option<Intent>,
-    /// With this text anywhere in `logdata` or `details`; ASCII letters match in both cases.
+    /// With this text anywhere in `logdata` or `details`; ASCII letters match in both cases. Of a text
+    /// over 10,000 bytes the beginning counts.
     pub text: Option<String>,
     /// With a higher number than this.
     pub after: Option<u64>,
@@ -127,12 +128,17 @@ impl Query {
     }
 }
 
-/// A text as it stands inside JSON that was written by this program.
+/// A text as it stands inside JSON that was written by this program, or its beginning.
 fn needle(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     escape_into(&mut escaped, text);
+    // All of it is ASCII.
+    escaped.truncate(TEXT_MAX);
     escaped
 }
+
+/// Bytes of a text that count; SQLite refuses patterns over 50,000.
+const TEXT_MAX: usize = 10_000;
 
 impl Reader {
     /// The events that `query` means.

@@ -126,30 +126,28 @@ fn existing(options: &Options, clean: bool) -> Result<Option<(Connection, u64)>,
     drop(first);
     let mut connection = connect(options)?;
     // After an orderly end only the medium can have done harm: a shorter look must do.
-    let limit = if clean { options.check_limit / 10 } else { options.check_limit };
+    let limit = if clean { options.check_limit / 25 } else { options.check_limit };
     quick_check(&mut connection, path, limit)?;
     let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
-    let last = number("SELECT value FROM counters WHERE name = 'last_seq'");
+    let last = number("SELECT value FROM counters WHERE name = 'last_seq'")?;
     let highest = number("SELECT coalesce(max(seq), 0) FROM events")?;
-    match last {
-        Ok(last) if last >= highest && last < i64::MAX / 4 => Ok(Some((connection, last.cast_unsigned()))),
-        Err(error @ Error::Sqlite { source: rusqlite::Error::SqliteFailure(..), .. }) => Err(error),
-        Ok(_) | Err(_) => {
-            Err(Error::Corrupt { path: path.clone(), reason: "the count of events is wrong".to_owned() })
-        }
+    if last < highest || last >= i64::MAX / 4 {
+        return Err(Error::Corrupt { path: path.clone(), reason: "the count of events is wrong".to_owned() });
     }
+    Ok(Some((connection, last.cast_unsigned())))
 }
 
-/// What SQLite does not call damage, but only damage causes while a store is opened: a header that
-/// asks for another SQLite, or to be read only although the file can be written.
+/// A damaged header can ask to be read only although the file can be written.
 fn damage(error: Error, path: &Path) -> Error {
-    let Error::Sqlite { source, .. } = &error else { return error };
-    let damaged = match source.sqlite_error_code() {
-        Some(ErrorCode::Unknown) => true,
-        Some(ErrorCode::ReadOnly) => OpenOptions::new().write(true).open(path).is_ok(),
-        _ => false,
-    };
-    if damaged { Error::Corrupt { path: path.to_owned(), reason: source.to_string() } } else { error }
+    match &error {
+        Error::Sqlite { source, .. }
+            if source.sqlite_error_code() == Some(ErrorCode::ReadOnly)
+                && OpenOptions::new().write(true).open(path).is_ok() =>
+        {
+            Error::Corrupt { path: path.to_owned(), reason: source.to_string() }
+        }
+        _ => error,
+    }
 }
 
 /// Opens for writing, and makes or brings up to date what is inside.

@@ -53,7 +53,7 @@ pub struct Lost {
 }
 
 /// How long a step works before it commits. A commit and its sync come on top.
-const STEP: Duration = Duration::from_millis(8);
+const STEP: Duration = Duration::from_millis(5);
 
 /// Rows deleted between two looks at the clock.
 const ROWS: i64 = 200;
@@ -62,7 +62,7 @@ const ROWS: i64 = 200;
 const SPARE_PAGES: i64 = 256;
 
 /// Free pages given back to the file system in one step.
-const VACUUM_PAGES: i64 = 128;
+const VACUUM_PAGES: i64 = 64;
 
 impl Store {
     /// Deletes some of what is too old or too much. `floor` is the number up to which every reader that

@@ -22,8 +22,8 @@ pub struct Options {
     pub path: PathBuf,
     /// What [`Store::append`] waits for.
     pub durability: Durability,
-    /// How long opening may check a database whose last writer did not end orderly; a tenth of it
-    /// for any other.
+    /// How long opening may check a database whose last writer did not end orderly. After an
+    /// orderly end a 25th of it must do.
     pub check_limit: Duration,
     /// How long opening may save events from a damaged database into the new one.
     pub salvage_limit: Duration,

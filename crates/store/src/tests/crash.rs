@@ -32,7 +32,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let path = directory.path().join("serin.db");
     let mut dice = Dice(9);
     let mut acknowledged = 0;
-    for round in 0..25 {
+    for round in 0..12 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tests::crash::what_was_acknowledged_survives_kill_9", "--nocapture"])
             .env(CHILD, &path)

@@ -56,25 +56,27 @@ impl Made {
     /// Opens what is there as a sensor would, and returns the records and whether a loss was told;
     /// nothing if it is refused.
     fn open(&self, options: &Options) -> Option<(Vec<Record>, bool)> {
-        let (store, mut opened) = match Store::open(options) {
+        let (mut store, mut opened) = match Store::open(options) {
             Err(Error::Foreign { .. } | Error::TooNew { .. }) => return None,
             opened => opened.unwrap(),
         };
-        let read = Reader::open(&options.path).and_then(|it| it.after(0, usize::MAX));
-        let (store, records) = match read {
-            Ok(records) => (store, records),
+        let mut next = [record(0)];
+        let used = Reader::open(&options.path)
+            .and_then(|it| it.after(0, usize::MAX))
+            .and_then(|records| store.append(&mut next, &[]).map(|()| records));
+        let records = match used {
+            Ok(records) => records,
             Err(Error::Corrupt { reason, .. }) => {
                 drop(store);
-                let (store, again) = Store::replace(options, &reason).unwrap();
-                opened = again;
-                (store, Reader::open(&options.path).unwrap().after(0, usize::MAX).unwrap())
+                (store, opened) = Store::replace(options, &reason).unwrap();
+                let records = Reader::open(&options.path).unwrap().after(0, usize::MAX).unwrap();
+                store.append(&mut next, &[]).unwrap();
+                records
             }
             Err(other) => panic!("{other}"),
         };
         // Whatever happened, the store works, and no number is used twice.
-        let mut store = store;
-        let mut next = [record(0)];
-        store.append(&mut next, &[]).unwrap();
+        assert_eq!(next[0].seq, store.last_seq());
         assert!(next[0].seq > self.all.len() as u64, "{}", next[0].seq);
         Some((records, opened.lost > 0 || matches!(opened.found, Found::MovedAside { .. })))
     }
@@ -120,18 +122,18 @@ fn flipped_bytes_are_read_over_or_told() {
     let mut dice = Dice(4711);
     let mut what = Tally::default();
     let made = Made::new(false);
-    for _ in 0..150 {
+    for _ in 0..100 {
         made.flip_and_open("", &mut dice, &mut what);
     }
-    assert!(what.moved > 20 && what.refused < 10, "{what:?}");
-    assert!(what.salvaged > 150 * 2_000, "most can still be read: {what:?}");
+    assert!(what.moved > 10 && what.refused < 10, "{what:?}");
+    assert!(what.salvaged > 100 * 2_000, "most can still be read: {what:?}");
 
     let mut what = Tally::default();
     let made = Made::new(true);
-    for _ in 0..100 {
+    for _ in 0..60 {
         made.flip_and_open("-wal", &mut dice, &mut what);
     }
-    assert!(what.moved > 20, "a damaged log loses its end, which must be told: {what:?}");
+    assert!(what.moved > 10, "a damaged log loses its end, which must be told: {what:?}");
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn truncated_files_are_read_over_or_told() {
     let mut dice = Dice(42);
     for killed in [false, true] {
         let made = Made::new(killed);
-        for _ in 0..30 {
+        for _ in 0..15 {
             let ending = if killed { "-wal" } else { "" };
             let length = made.files.iter().find(|it| it.0 == ending).unwrap().1.len() as u64;
             let (_directory, options) = made.copy(|path| {
