@@ -203,6 +203,27 @@ impl Setting for String {
     }
 }
 
+/// A folder of the operator's. Whoever reads a configuration knows these keys by
+/// [`FolderPath::WANTS`](Setting::WANTS) and hands the files in with [`Conf::set_folder`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FolderPath(pub String);
+
+impl Setting for FolderPath {
+    const WANTS: &'static str = "a folder";
+
+    fn read(value: &Value) -> Result<Self, ()> {
+        value.as_str().map(|it| Self(it.to_owned())).ok_or(())
+    }
+
+    fn show(&self) -> Value {
+        json!(self.0)
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "string" })
+    }
+}
+
 impl Setting for u16 {
     const WANTS: &'static str = "a whole number from 0 to 65535";
 

@@ -20,6 +20,8 @@ pub mod conf;
 pub mod dialogue;
 mod ftp;
 mod git;
+mod http;
+mod https;
 pub mod replay;
 mod tcpbanner;
 mod telnet;
@@ -35,7 +37,8 @@ use conf::{Complaint, Conf, Key};
 use dialogue::Opener;
 
 /// All services, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&Service] = &[&ftp::SERVICE, &git::SERVICE, &tcpbanner::SERVICE, &telnet::SERVICE];
+pub static ALL: &[&Service] =
+    &[&ftp::SERVICE, &git::SERVICE, &http::SERVICE, &https::SERVICE, &tcpbanner::SERVICE, &telnet::SERVICE];
 
 /// What the daemon must know of a protocol. The rest is the protocol's own business.
 #[derive(Debug)]

@@ -1,0 +1,367 @@
+//! HTTP: a web server with a login page that refuses every login and reports what was tried.
+//!
+//! A client sees the server that the banner names: its header fields in its order, its error
+//! pages, its taste in malformed requests. `/` leads to `/index.html`, the login page of a skin; a
+//! skin's files are served with validators and ranges. There is no application behind it, nothing
+//! is ever stored, and no request makes this host connect anywhere. RFC 9110, RFC 9112.
+
+mod body;
+mod file;
+mod form;
+mod product;
+mod request;
+mod site;
+mod skin;
+mod target;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use serin_event::{Kind, Timestamp, kinds};
+
+use crate::conf::{Complaint, Conf, FolderPath, Setting};
+use crate::dialogue::{Actions, Broken, Closed, Dialogue, Opener, Opening};
+use crate::{Listening, Service, settings};
+use body::{Body, Progress};
+use product::{Family, Product};
+use request::{Fault, Framing, Head, Reading};
+use site::{Request, Site};
+use skin::Skin;
+
+/// See this module.
+pub static SERVICE: Service = Service {
+    name: "http",
+    about: "A web server with a login page",
+    opencanary: Some(("CanaryHTTP", "http")),
+    port: 80,
+    opencanary_port: 80,
+    keys: Settings::KEYS,
+    events: EVENTS,
+    backlog: BACKLOG,
+    idle: IDLE,
+    build,
+};
+
+settings! { "http" {
+    /// The `Server` header, also of https. The server named here decides about the order of header
+    /// fields, error pages and what is refused: nginx, Apache, lighttpd or Microsoft-IIS.
+    banner: String = "nginx/1.22.1".into(), opencanary "Apache/2.2.22 (Ubuntu)";
+    /// Which login page is shown: nasLogin or basicLogin, or any name for the one in `http.skindir`.
+    skin: String = "nasLogin".into(), opencanary "basicLogin";
+    /// A folder with pages of your own, for http and https: `index.html`, and where wanted
+    /// `403.html`, `404.html`, `redirect.html` and `static/`.
+    skindir: FolderPath = FolderPath::default();
+    /// Report requests with other methods than GET and POST, also of https.
+    log_unimplemented_method_requests: bool = false;
+    /// Report redirects from `/` to the login page as such, also of https.
+    log_redirect_request: bool = false;
+    /// Taken from old configurations and not used.
+    skin_list ["skin.list"]: SkinList = SkinList(json!([]));
+} }
+
+/// The list of skins in configurations of old: any list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SkinList(Value);
+
+impl Setting for SkinList {
+    const WANTS: &'static str = "a list";
+
+    fn read(value: &Value) -> Result<Self, ()> {
+        if value.is_array() { Ok(Self(value.clone())) } else { Err(()) }
+    }
+
+    fn show(&self) -> Value {
+        self.0.clone()
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "array" })
+    }
+}
+
+fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
+    let settings = Settings::read(conf)?;
+    let open = site(conf, settings.skin, "http.skin", 80)?;
+    Ok(Listening::tcp(&SERVICE, conf, open))
+}
+
+/// Builds the site that http and https both show; `port` is the usual one.
+pub(crate) fn site(conf: &Conf, name: String, key: &str, port: u16) -> Result<Opener, Vec<Complaint>> {
+    let settings = Settings::read(conf)?;
+    let product = Product::new(&settings.banner, &conf.identity.host, port);
+    let complaint = |key: &str, text: String| vec![Complaint { key: key.to_owned(), text }];
+    let skin = if let Some(folder) = conf.folder("http.skindir") {
+        Skin::new(folder, &product, &conf.identity)
+            .ok_or_else(|| complaint("http.skindir", "wants a folder with an index.html".to_owned()))?
+    } else {
+        skin::built_in(&name, &conf.identity)
+            .and_then(|it| Skin::new(&it, &product, &conf.identity))
+            .ok_or_else(|| {
+                let names: Vec<_> = skin::names().collect();
+                complaint(key, format!("wants {}, got {}", names.join(" or "), json!(name)))
+            })?
+    };
+    let site = Arc::new(Site {
+        product,
+        skin,
+        skin_name: name,
+        log_methods: settings.log_unimplemented_method_requests,
+        log_redirects: settings.log_redirect_request,
+        date: Mutex::new((0, String::new())),
+    });
+    Ok(Box::new(move || Box::new(Http::new(site.clone()))))
+}
+
+/// One connection.
+struct Http {
+    site: Arc<Site>,
+    opening: Option<Opening>,
+    state: State,
+    /// Requests answered so far.
+    count: u32,
+    /// When bytes last came.
+    heard: Timestamp,
+}
+
+enum State {
+    /// A request's head is next; so many bytes of it hold no end.
+    Head(usize),
+    /// A request's body is coming.
+    Body(Box<Pending>),
+    /// The rest of a body that nobody reads is coming.
+    Rest(Box<Body>),
+    /// We have hung up.
+    Over,
+}
+
+struct Pending {
+    /// The request's head, as it came.
+    head: Vec<u8>,
+    body: Body,
+}
+
+impl Http {
+    fn new(site: Arc<Site>) -> Self {
+        Self { site, opening: None, state: State::Head(0), count: 0, heard: Timestamp::default() }
+    }
+
+    /// Answers one whole request; `false` when the connection is over.
+    fn answer(&mut self, head: &Head<'_>, body: &[u8], out: &mut Actions) -> bool {
+        let Some(opening) = &self.opening else { return false };
+        let answer = self.site.answer(&Request { head, body, opening, now: out.now, count: self.count });
+        if let Some(event) = answer.event {
+            out.report(event);
+        }
+        out.send(answer.bytes);
+        self.count = self.count.saturating_add(1);
+        if answer.close {
+            self.state = State::Over;
+            out.close();
+        } else {
+            self.state = State::Head(0);
+        }
+        !answer.close
+    }
+
+    /// Takes a head and, where it is there already, its body. `None` when more must come.
+    fn request<'b>(&mut self, bytes: &'b [u8], scanned: usize, out: &mut Actions) -> Option<&'b [u8]> {
+        let (head, rest) = match request::read(bytes, scanned, self.site.product.family) {
+            Reading::Partial(scanned) => {
+                self.state = State::Head(scanned);
+                return None;
+            }
+            Reading::Whole(head, rest) => (head, rest),
+        };
+        if head.fault.is_some() || (head.body == Framing::None && !self.expects(&head)) {
+            self.answer(&head, b"", out);
+            return Some(rest);
+        }
+        if let Framing::Length(length) = head.body {
+            if length > self.site.product.family.body_max() {
+                self.answer(&Head { fault: Some(Fault::BodyTooLarge), ..head }, b"", out);
+                return Some(b"");
+            }
+        }
+        if self.expects(&head) && self.answers_early(&head, out) {
+            if self.answer(&head, b"", out) {
+                self.state = State::Rest(Box::new(Body::new(head.body)));
+            }
+            return Some(rest);
+        }
+        if self.expects(&head) && (head.body != Framing::None || self.site.product.family == Family::Nginx) {
+            out.send(&b"HTTP/1.1 100 Continue\r\n\r\n"[..]);
+        }
+        if let Framing::Length(length) = head.body {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            if let Some((body, rest)) = rest.split_at_checked(length).filter(|_| length <= body::BODY_KEPT) {
+                self.answer(&head, body, out);
+                return Some(rest);
+            }
+        } else if head.body == Framing::None {
+            self.answer(&head, b"", out);
+            return Some(rest);
+        }
+        let used = bytes.len().saturating_sub(rest.len());
+        let kept = bytes.get(..used).unwrap_or_default().to_vec();
+        self.state = State::Body(Box::new(Pending { body: Body::new(head.body), head: kept }));
+        Some(rest)
+    }
+
+    fn expects(&self, head: &Head<'_>) -> bool {
+        head.version == request::Version::V11
+            && head.field("Expect").is_some_and(|it| it.eq_ignore_ascii_case(b"100-continue"))
+    }
+
+    fn answers_early(&self, head: &Head<'_>, out: &Actions) -> bool {
+        self.opening.as_ref().is_some_and(|opening| {
+            self.site.answers_early(&Request { head, body: b"", opening, now: out.now, count: self.count })
+        })
+    }
+
+    /// The body went wrong: the request is answered as a bad one, and reported.
+    fn bad_body(&mut self, pending: &Pending, out: &mut Actions, fault: Fault) {
+        if let Reading::Whole(head, _) = request::read(&pending.head, 0, self.site.product.family) {
+            let head = Head { fault: Some(fault), close: true, ..head };
+            self.answer(&head, &pending.body.kept, out);
+        }
+    }
+
+    fn body<'b>(
+        &mut self,
+        mut pending: Box<Pending>,
+        bytes: &'b [u8],
+        out: &mut Actions,
+    ) -> (&'b [u8], bool) {
+        match pending.body.feed(bytes) {
+            Progress::More(_) if pending.body.total > self.site.product.family.body_max() => {
+                self.bad_body(&pending, out, Fault::BodyTooLarge);
+                (b"", false)
+            }
+            Progress::More(rest) => {
+                self.state = State::Body(pending);
+                (rest, false)
+            }
+            Progress::Broken => {
+                self.bad_body(&pending, out, Fault::Body);
+                (b"", false)
+            }
+            Progress::Done(rest) => {
+                let going = match request::read(&pending.head, 0, self.site.product.family) {
+                    Reading::Whole(head, _) => self.answer(&head, &pending.body.kept, out),
+                    Reading::Partial(_) => false,
+                };
+                (rest, going)
+            }
+        }
+    }
+
+    fn keep_alive(&self) -> Duration {
+        match self.site.product.family {
+            Family::Nginx => Duration::from_secs(65),
+            Family::Iis => Duration::from_secs(120),
+            Family::Apache | Family::Lighttpd => Duration::from_secs(5),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        match self.site.product.family {
+            Family::Apache => Duration::from_secs(20),
+            _ => Duration::from_secs(60),
+        }
+    }
+}
+
+impl Dialogue for Http {
+    fn open(&mut self, opening: &Opening, out: &mut Actions) {
+        self.opening = Some(opening.clone());
+        self.heard = out.now;
+        out.push(crate::dialogue::Action::Timer(self.patience()));
+    }
+
+    fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken> {
+        self.heard = out.now;
+        let before = self.count;
+        let mut rest = bytes;
+        loop {
+            match std::mem::replace(&mut self.state, State::Over) {
+                State::Over => return Ok(b""),
+                State::Head(scanned) => {
+                    self.state = State::Head(scanned);
+                    if rest.is_empty() {
+                        break;
+                    }
+                    let Some(after) = self.request(rest, scanned, out) else { break };
+                    rest = after;
+                }
+                State::Body(pending) => {
+                    let (after, going) = self.body(pending, rest, out);
+                    rest = after;
+                    if !going {
+                        break;
+                    }
+                }
+                State::Rest(mut body) => match body.feed(rest) {
+                    Progress::Done(after) => {
+                        rest = after;
+                        self.state = State::Head(0);
+                    }
+                    Progress::More(after) => {
+                        rest = after;
+                        self.state = State::Rest(body);
+                        break;
+                    }
+                    Progress::Broken => {
+                        out.close();
+                        return Ok(b"");
+                    }
+                },
+            }
+        }
+        if matches!(self.state, State::Over) {
+            return Ok(b"");
+        }
+        if self.count > before {
+            out.push(crate::dialogue::Action::Timer(self.keep_alive()));
+        }
+        Ok(rest)
+    }
+
+    fn timer(&mut self, out: &mut Actions) {
+        let quiet =
+            Duration::from_micros(u64::try_from(out.now.0.saturating_sub(self.heard.0)).unwrap_or_default());
+        let patience = self.patience();
+        let body = matches!(self.state, State::Body(_) | State::Rest(_));
+        if body && quiet < patience {
+            out.push(crate::dialogue::Action::Timer(patience.saturating_sub(quiet)));
+            return;
+        }
+        let begun = matches!(self.state, State::Head(scanned) if scanned > 0);
+        if begun && self.site.product.family == Family::Apache {
+            let head = Head { fault: Some(Fault::Timeout), ..Head::default() };
+            self.answer(&head, b"", out);
+        } else {
+            out.close();
+        }
+    }
+
+    fn closed(&mut self, _why: Closed, out: &mut Actions) {
+        let State::Body(pending) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let Some(opening) = &self.opening else { return };
+        if let Reading::Whole(head, _) = request::read(&pending.head, 0, self.site.product.family) {
+            let body = &pending.body.kept;
+            let request = Request { head: &head, body, opening, now: out.now, count: self.count };
+            if let Some(event) = self.site.unfinished(&request) {
+                out.report(event);
+            }
+        }
+    }
+}
+
+/// What http and https report.
+pub(crate) const EVENTS: &[&Kind] =
+    &[&kinds::HTTP_GET, &kinds::HTTP_LOGIN, &kinds::HTTP_METHOD, &kinds::HTTP_REDIRECT];
+/// Most bytes of an unfinished head; what comes of a body is taken as it comes.
+pub(crate) const BACKLOG: usize = request::HEAD_MAX + 1;
+/// Longer than any product's own patience, which the dialogue itself keeps.
+pub(crate) const IDLE: Duration = Duration::from_secs(130);
