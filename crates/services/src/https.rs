@@ -5,7 +5,7 @@ use crate::conf::{Complaint, Conf};
 use crate::{Certificate, Listening, Service, Tls, http, settings};
 
 /// See this module.
-pub static SERVICE: Service = Service {
+pub(crate) static SERVICE: Service = Service {
     name: "https",
     about: "A web server with a login page, behind TLS",
     opencanary: Some(("CanaryHTTPS", "https")),

@@ -118,7 +118,7 @@ fn expected(session: &str) -> Vec<Did> {
         let text = text.strip_prefix(' ').unwrap_or(text);
         match mark {
             "<" => {
-                let mut bytes = match text.strip_prefix('<') {
+                let mut bytes = match line.strip_prefix("<<") {
                     Some(raw) => unescape(raw.strip_prefix(' ').unwrap_or(raw)),
                     None => unescape(text),
                 };

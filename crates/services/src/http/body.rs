@@ -155,8 +155,7 @@ mod tests {
             held.extend_from_slice(piece);
             let taken = std::mem::take(&mut held);
             match body.feed(&taken) {
-                Progress::Done(rest) => held = rest.to_vec(),
-                Progress::More(rest) => held = rest.to_vec(),
+                Progress::Done(rest) | Progress::More(rest) => held = rest.to_vec(),
                 Progress::Broken => return (Err(()), Vec::new()),
             }
         }

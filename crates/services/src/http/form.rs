@@ -135,14 +135,10 @@ fn in_parts(boundary: &[u8], body: &[u8]) -> Credentials {
     let delimiter = [b"--", boundary].concat();
     let finder = memmem::Finder::new(&delimiter);
     let mut starts = finder.find_iter(body).map(|at| at.saturating_add(delimiter.len())).peekable();
-    let mut parts = 0;
-    while let Some(start) = starts.next() {
+    for _ in 0..PARTS_MAX {
+        let Some(start) = starts.next() else { break };
         let end = starts.peek().map_or(body.len(), |it| it.saturating_sub(delimiter.len()));
         let part = body.get(start..end).unwrap_or_default();
-        parts += 1;
-        if parts > PARTS_MAX {
-            break;
-        }
         let Some((head, value)) = split_part(part) else { continue };
         let place = match part_name(head) {
             Some(b"username") => &mut found.username,
@@ -157,12 +153,11 @@ fn in_parts(boundary: &[u8], body: &[u8]) -> Credentials {
 }
 
 fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, value) = match memmem::find(part, b"\r\n\r\n") {
-        Some(at) => (part.get(..at)?, part.get(at.checked_add(4)?..)?),
-        None => {
-            let at = memmem::find(part, b"\n\n")?;
-            (part.get(..at)?, part.get(at.checked_add(2)?..)?)
-        }
+    let (head, value) = if let Some(at) = memmem::find(part, b"\r\n\r\n") {
+        (part.get(..at)?, part.get(at.checked_add(4)?..)?)
+    } else {
+        let at = memmem::find(part, b"\n\n")?;
+        (part.get(..at)?, part.get(at.checked_add(2)?..)?)
     };
     let value = value.strip_suffix(b"\n").unwrap_or(value);
     Some((head, value.strip_suffix(b"\r").unwrap_or(value)))
@@ -211,7 +206,7 @@ pub(crate) fn in_authorization(field: &[u8]) -> Credentials {
 /// Standard base64, with or without padding.
 fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut bare: Vec<u8> = text.iter().copied().filter(|it| *it != b'=').collect();
-    while bare.len() % 4 != 0 {
+    while !bare.len().is_multiple_of(4) {
         bare.push(b'=');
     }
     BASE64.decode(&bare).ok()

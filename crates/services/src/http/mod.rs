@@ -30,7 +30,7 @@ use site::{Request, Site};
 use skin::Skin;
 
 /// See this module.
-pub static SERVICE: Service = Service {
+pub(crate) static SERVICE: Service = Service {
     name: "http",
     about: "A web server with a login page",
     opencanary: Some(("CanaryHTTP", "http")),
@@ -173,23 +173,22 @@ impl Http {
             }
             Reading::Whole(head, rest) => (head, rest),
         };
-        if head.fault.is_some() || (head.body == Framing::None && !self.expects(&head)) {
+        if head.fault.is_some() || (head.body == Framing::None && !expects(&head)) {
             self.answer(&head, b"", out);
             return Some(rest);
         }
-        if let Framing::Length(length) = head.body {
-            if length > self.site.product.family.body_max() {
-                self.answer(&Head { fault: Some(Fault::BodyTooLarge), ..head }, b"", out);
-                return Some(b"");
-            }
+        let most = self.site.product.family.body_max();
+        if matches!(head.body, Framing::Length(length) if length > most) {
+            self.answer(&Head { fault: Some(Fault::BodyTooLarge), ..head }, b"", out);
+            return Some(b"");
         }
-        if self.expects(&head) && self.answers_early(&head, out) {
+        if expects(&head) && self.answers_early(&head, out) {
             if self.answer(&head, b"", out) {
                 self.state = State::Rest(Box::new(Body::new(head.body)));
             }
             return Some(rest);
         }
-        if self.expects(&head) && (head.body != Framing::None || self.site.product.family == Family::Nginx) {
+        if expects(&head) && (head.body != Framing::None || self.site.product.family == Family::Nginx) {
             out.send(&b"HTTP/1.1 100 Continue\r\n\r\n"[..]);
         }
         if let Framing::Length(length) = head.body {
@@ -206,11 +205,6 @@ impl Http {
         let kept = bytes.get(..used).unwrap_or_default().to_vec();
         self.state = State::Body(Box::new(Pending { body: Body::new(head.body), head: kept }));
         Some(rest)
-    }
-
-    fn expects(&self, head: &Head<'_>) -> bool {
-        head.version == request::Version::V11
-            && head.field("Expect").is_some_and(|it| it.eq_ignore_ascii_case(b"100-continue"))
     }
 
     fn answers_early(&self, head: &Head<'_>, out: &Actions) -> bool {
@@ -259,7 +253,7 @@ impl Http {
     fn keep_alive(&self) -> Duration {
         match self.site.product.family {
             Family::Nginx => Duration::from_secs(65),
-            Family::Iis => Duration::from_secs(120),
+            Family::Iis => Duration::from_mins(2),
             Family::Apache | Family::Lighttpd => Duration::from_secs(5),
         }
     }
@@ -267,7 +261,7 @@ impl Http {
     fn patience(&self) -> Duration {
         match self.site.product.family {
             Family::Apache => Duration::from_secs(20),
-            _ => Duration::from_secs(60),
+            _ => Duration::from_mins(1),
         }
     }
 }
@@ -356,6 +350,12 @@ impl Dialogue for Http {
             }
         }
     }
+}
+
+/// Whether the client waits for leave to send its body. RFC 9110, section 10.1.1.
+fn expects(head: &Head<'_>) -> bool {
+    head.version == request::Version::V11
+        && head.field("Expect").is_some_and(|it| it.eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// What http and https report.

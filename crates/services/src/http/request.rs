@@ -217,17 +217,13 @@ fn skip_blank_lines(bytes: &[u8], family: Family) -> Result<usize, Fault> {
 
 /// A request line that has not ended yet: some servers refuse it before it does.
 fn unfinished_line(line: &[u8], family: Family) -> Reading<'_> {
-    let fault = if line.len() > family.line_max() {
-        Some(Fault::LineTooLong)
-    } else if family == Family::Nginx
-        && line.iter().take_while(|it| **it != b' ').any(|it| !nginx_method_byte(*it))
-    {
-        Some(Fault::Line)
-    } else if family == Family::Lighttpd && line.first().is_some_and(|it| *it < b' ') {
-        Some(Fault::Line)
-    } else {
-        None
+    let odd = match family {
+        Family::Nginx => line.iter().take_while(|it| **it != b' ').any(|it| !nginx_method_byte(*it)),
+        Family::Lighttpd => line.first().is_some_and(|it| *it < b' '),
+        Family::Apache | Family::Iis => false,
     };
+    let fault =
+        if line.len() > family.line_max() { Some(Fault::LineTooLong) } else { odd.then_some(Fault::Line) };
     match fault {
         Some(_) => Reading::Whole(Head { fault, ..Head::default() }, b""),
         None => Reading::Partial(0),

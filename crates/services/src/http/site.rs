@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Mutex;
 
-use serin_event::{Event, Tainted, Timestamp, Value, kinds};
+use serin_event::{Event, Kind, Tainted, Timestamp, Value, kinds};
 
 use super::file;
 use super::form::{self, Credentials};
@@ -154,7 +154,7 @@ impl Site {
             }
             Found::File(page) => (Route::File, file::serve(page, head, product, now)),
             Found::Folder if path.ends_with(b"/") => (Route::Other, self.page(403, head)),
-            Found::Folder => (Route::Other, self.moved(head, &path)),
+            Found::Folder => (Route::Other, self.moved(request, &path)),
             Found::Nothing => (Route::Other, self.page(404, head)),
         }
     }
@@ -208,7 +208,7 @@ impl Site {
     }
 
     fn login(&self, request: &Request<'_>) -> Reply<'_> {
-        let found = self.credentials(request);
+        let found = credentials(request);
         let empty = found.username.is_none_or(|it| it.is_empty());
         let page = if empty { &self.skin.empty } else { &self.skin.refused };
         let secure = if request.opening.tls.is_some() { "; Secure" } else { "" };
@@ -238,25 +238,16 @@ impl Site {
     }
 
     /// A folder asked for without its slash.
-    fn moved(&self, head: &Head<'_>, path: &[u8]) -> Reply<'static> {
+    fn moved(&self, request: &Request<'_>, path: &[u8]) -> Reply<'static> {
         // The path is the name of one of our folders, so it holds nothing odd; the query may.
         let mut to = String::from_utf8_lossy(path).into_owned();
         to.push('/');
-        let query = head.path_and_query().1;
+        let query = request.head.path_and_query().1;
         if !query.is_empty() {
             to.push('?');
             to.extend(query.iter().filter(|it| it.is_ascii_graphic()).map(|it| char::from(*it)));
         }
-        self.product.moved(head, &to)
-    }
-
-    fn credentials(&self, request: &Request<'_>) -> Credentials {
-        let head = request.head;
-        let kind = head.field("Content-Type").unwrap_or_default();
-        let in_body =
-            if request.body.is_empty() { Credentials::default() } else { form::in_body(kind, request.body) };
-        let query = head.path_and_query().1;
-        if query.is_empty() { in_body } else { in_body.or(form::in_pairs(query)) }
+        self.product.moved(request.head, &to, request.opening.local.port())
     }
 
     /// What is reported of a request, if anything.
@@ -269,7 +260,7 @@ impl Site {
         }
         let authorization = head.field("Authorization");
         let offered = authorization.map(form::in_authorization).unwrap_or_default();
-        let in_form = if post { self.credentials(request) } else { Credentials::default() };
+        let in_form = if post { credentials(request) } else { Credentials::default() };
         let attempt = !offered.is_empty() || (post && !in_form.is_empty());
         if attempt || (post && matches!(route, Route::Login)) {
             return Some(self.login_event(request, in_form.or(offered), status));
@@ -305,7 +296,7 @@ impl Site {
     }
 
     /// The fields that all events of a request have.
-    fn common(&self, kind: &'static serin_event::Kind, request: &Request<'_>, status: Option<u16>) -> Event {
+    fn common(&self, kind: &'static Kind, request: &Request<'_>, status: Option<u16>) -> Event {
         let head = request.head;
         let (path, query) = head.path_and_query();
         let agent = match head.field("User-Agent") {
@@ -342,6 +333,16 @@ impl Site {
         }
         event
     }
+}
+
+/// What a form or the query offers.
+fn credentials(request: &Request<'_>) -> Credentials {
+    let head = request.head;
+    let kind = head.field("Content-Type").unwrap_or_default();
+    let in_body =
+        if request.body.is_empty() { Credentials::default() } else { form::in_body(kind, request.body) };
+    let query = head.path_and_query().1;
+    if query.is_empty() { in_body } else { in_body.or(form::in_pairs(query)) }
 }
 
 /// The login page, and whatever is asked for below it.

@@ -13,8 +13,11 @@ use serin_event::Timestamp;
 use super::product::{Product, html};
 use crate::conf::{File, Folder, Identity};
 
+/// A path within a skin, and what is there.
+type Entry = (&'static str, &'static [u8]);
+
 /// Names and files of the skins that come with the program.
-const BUILT_IN: &[(&str, &[(&str, &[u8])])] = &[
+const BUILT_IN: &[(&str, &[Entry])] = &[
     (
         "basicLogin",
         &[
@@ -297,7 +300,7 @@ mod tests {
             assert!(!page.contains("<!--") && !page.contains("[["), "{name}: marks are left");
             // Everything that the page links to is there.
             for link in
-                page.split(['"', '\'']).filter(|it| it.starts_with("/static/") || it.ends_with(".ico"))
+                page.split(['"', '\'']).filter(|it| it.starts_with("/static/") || *it == "/favicon.ico")
             {
                 assert!(matches!(skin.find(link.as_bytes()), Found::File(_)), "{name}: {link}");
             }

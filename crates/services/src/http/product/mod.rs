@@ -125,6 +125,7 @@ pub(crate) enum From {
 
 /// What the connection and the request say about the shape of an answer.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "five independent facts, each named")]
 pub(crate) struct Wire<'a> {
     /// `Date`.
     pub(crate) date: &'a str,
@@ -191,13 +192,23 @@ impl Product {
         reply
     }
 
-    /// The redirect to a folder's address with its slash; `to` is path and query.
-    pub(crate) fn moved(&self, head: &Head<'_>, to: &str) -> Reply<'static> {
+    /// The redirect to a folder's address with its slash; `to` is path and query, `port` where we
+    /// listen.
+    pub(crate) fn moved(&self, head: &Head<'_>, to: &str, port: u16) -> Reply<'static> {
         let host = head.host().map(|it| String::from_utf8_lossy(it).to_ascii_lowercase());
         let scheme = if self.port == 443 { "https" } else { "http" };
         let named = host.unwrap_or_else(|| self.host.clone());
         let location = match self.family {
             Family::Lighttpd => to.to_owned(),
+            // nginx takes the name from the client, and the port from where it listens.
+            Family::Nginx => {
+                let name = match named.rsplit_once(':') {
+                    Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
+                    _ => &named,
+                };
+                let port = if port == self.port { String::new() } else { format!(":{port}") };
+                format!("{scheme}://{name}{port}{to}")
+            }
             _ => format!("{scheme}://{named}{to}"),
         };
         let reply = match self.family {
