@@ -23,6 +23,9 @@ const DEMO_OFFSET: u16 = 20_000;
 /// The banner of the demo profile: a mail server, on a port of its own.
 const DEMO_BANNER: (u16, &str) = (20_025, "220 mail.example.org ESMTP ready\r\n");
 
+/// Said where no service is on.
+pub(crate) const NOTHING_ENABLED: &str = "no service is enabled: nothing listens but the console";
+
 /// What is known so far.
 pub(crate) struct Draft {
     pub(crate) catalogue: Catalogue,
@@ -135,6 +138,10 @@ impl Draft {
         let listen = self.listen(device.as_ref());
         let console_at = console.and_then(|it| it.listen.0);
         self.services(&listen, console_at);
+        if self.dialect != Dialect::Demo && !self.catalogue.services.iter().any(|it| self.conf.enabled(it)) {
+            let text = NOTHING_ENABLED.to_owned();
+            self.notes.push(Note { place: Place::Nowhere, key: String::new(), text });
+        }
         let sections = device.zip(limits).zip(store.zip(run));
         match sections {
             Some(((device, limits), (store, run))) if self.complaints.is_empty() => {

@@ -49,8 +49,8 @@ pub fn candidates(environment: &Environment) -> Vec<PathBuf> {
     places
 }
 
-/// Finds and reads the configuration; `None`: there is none anywhere. A file that cannot be read is
-/// passed over as OpenCanary does; one with a mistake in it is not.
+/// Finds and reads the configuration; `None`: there is none anywhere. A file that may not be opened
+/// is passed over as OpenCanary does; one with a mistake in it is not.
 pub(crate) fn find(selection: &Selection, environment: &Environment) -> Result<Option<Found>, Complaints> {
     let named = selection.config.clone().or_else(|| environment.get("SERIN_CONFIG").map(PathBuf::from));
     if let Some(file) = named {
@@ -59,37 +59,49 @@ pub(crate) fn find(selection: &Selection, environment: &Environment) -> Result<O
             Err(error) => Err(Complaints::whole(Some(file), format!("cannot be read: {error}"))),
         };
     }
-    Ok(first_of(candidates(environment)))
+    first_of(candidates(environment))
 }
 
-/// The first file that can be read.
-fn first_of(candidates: Vec<PathBuf>) -> Option<Found> {
+/// The first file that can be opened.
+fn first_of(candidates: Vec<PathBuf>) -> Result<Option<Found>, Complaints> {
     let mut notes = Vec::new();
     for file in candidates {
         match read(&file) {
-            Ok(text) => return Some(Found { file, text, notes }),
+            Ok(text) => return Ok(Some(Found { file, text, notes })),
             Err(error) if missing(&error) => {}
+            Err(error) if !closed(&error) => {
+                return Err(Complaints::whole(Some(file), format!("cannot be read: {error}")));
+            }
             Err(error) => {
                 let text = format!("{} was passed over: it cannot be read: {error}", file.display());
                 notes.push(Note { place: Place::Nowhere, key: String::new(), text });
             }
         }
     }
-    None
+    Ok(None)
 }
 
 fn missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Whether the file is there and not for us.
+fn closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory)
+}
+
 /// The text of a configuration file.
 pub(crate) fn read(file: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(file)?.take(LARGEST_CONFIG + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST_CONFIG {
+    let mut bytes = Vec::new();
+    fs::File::open(file)?.take(LARGEST_CONFIG + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_CONFIG {
         return Err(io::Error::other("it is larger than 4 MiB"));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid).filter(|it| **it == b'\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
+    })
 }
 
 /// Reads a folder of the operator's into memory. Links that lead out of it are left out.
@@ -204,10 +216,14 @@ mod tests {
         fs::create_dir(&odd).unwrap();
         fs::write(&broken, "{\"a\": 1").unwrap();
         fs::write(&good, "").unwrap();
-        let found = first_of(vec![missing, odd, broken.clone(), good]).unwrap();
+        let found = first_of(vec![missing, odd, broken.clone(), good.clone()]).unwrap().unwrap();
         assert_eq!((found.file, found.text.as_str()), (broken.clone(), "{\"a\": 1"));
         assert_eq!(found.notes.len(), 1);
         assert!(found.notes[0].text.contains("odd was passed over: it cannot be read"), "{:?}", found.notes);
+        fs::write(&broken, b"{\n\xff").unwrap();
+        let error = first_of(vec![broken.clone(), good]).err().unwrap();
+        assert_eq!(error.summary(), "cannot be read: line 2 is not UTF-8");
+        fs::write(&broken, "{\"a\": 1").unwrap();
         let named = [("SERIN_CONFIG".to_owned(), broken.display().to_string())];
         let environment = Environment { variables: named.into() };
         let error = super::super::load(&Selection::default(), &environment).unwrap_err();

@@ -45,8 +45,18 @@ fn opencanary_text(more: &str) -> String {
     )
 }
 
+/// What there is to know of a configuration, beside that nothing is on in it.
 fn notes(config: &Config) -> Vec<String> {
-    config.notes.iter().map(ToString::to_string).collect()
+    config.notes.iter().map(ToString::to_string).filter(|it| it != draft::NOTHING_ENABLED).collect()
+}
+
+#[test]
+fn a_configuration_in_which_nothing_is_on_is_told_so() {
+    let told = |text: &str| {
+        let config = parse("serin.toml", text, &[]).unwrap();
+        config.notes.iter().any(|it| it.to_string() == draft::NOTHING_ENABLED)
+    };
+    assert!(told("[ftp]\nport = 21") && !told("[ftp]\nenabled = true"));
 }
 
 /// The complaints, without heading.
@@ -78,7 +88,8 @@ Nothing was started.
 fn a_good_file_is_told_with_what_there_is_to_know() {
     let mut out = Vec::new();
     check::tell(&parse("serin.toml", "[ftp]\nenabled = true\n", &[]), &mut out).unwrap();
-    check::tell(&parse("serin.toml", "[snmp]\nenabled = true\n", &[]), &mut out).unwrap();
+    check::tell(&parse("serin.toml", "[snmp]\nenabled = true\n[ftp]\nenabled = true\n", &[]), &mut out)
+        .unwrap();
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "serin.toml: fine\nserin.toml: fine, with 1 thing to know\n\n  \

@@ -69,7 +69,7 @@ fn an_imported_configuration_does_the_same() {
 
 #[test]
 fn an_import_says_what_it_could_not_carry_over() {
-    let config = opencanary("\"snmp.enabled\": true, \"a\\nb\": 1").unwrap();
+    let config = opencanary("\"snmp.enabled\": true, \"a\\nb\": 1, \"ftp.enabled\": true").unwrap();
     assert_eq!(
         import::text_of(&config, CATALOGUE),
         r#"# Made from opencanary.conf by serin import.
@@ -84,6 +84,7 @@ node_id = "n"
 
 [ftp]
 banner = "FTP Ready."
+enabled = true
 
 [telnet]
 port = 8023
