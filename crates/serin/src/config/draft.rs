@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use serin_services::Service;
-use serin_services::conf::{Complaint, Conf, Folder};
+use serin_services::conf::{Complaint, Conf, Folder, FolderPath, Setting as _};
 
 use super::entries::Entries;
 use super::environment::{self, Environment};
@@ -276,7 +276,7 @@ impl Draft {
         let named: Vec<(String, String)> = self
             .conf
             .iter()
-            .filter(|(key, _)| keys::find(&self.table, key).is_some_and(|it| it.wants == keys::FOLDER))
+            .filter(|(key, _)| keys::find(&self.table, key).is_some_and(|it| it.wants == FolderPath::WANTS))
             .filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned())))
             .filter(|(_, path)| !path.is_empty())
             .collect();

@@ -41,7 +41,6 @@ impl From<&Key> for Known {
 
 pub(crate) const PORT: &str = "a port from 1 to 65535";
 pub(crate) const CREDENTIALS: &str = "a list of objects with username and password";
-pub(crate) const FOLDER: &str = "a folder";
 
 /// The sections of the sensor, in the order in which a person wants to read them.
 pub(crate) fn sensor() -> Vec<Known> {

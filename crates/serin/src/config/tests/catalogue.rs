@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use serin_services::conf::{Complaint, Conf, Setting};
+use serin_services::conf::{Complaint, Conf};
 use serin_services::{Listening, Service};
 
 use super::Catalogue;
@@ -11,26 +10,6 @@ use super::Catalogue;
 /// These services, the real TCP banner, and the real outputs.
 pub(super) static CATALOGUE: Catalogue =
     Catalogue { services: &[&FTP, &HTTP, &TCPBANNER, &TELNET], outputs: crate::outputs::ALL };
-
-/// A setting that names a folder.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct FolderPath(String);
-
-impl Setting for FolderPath {
-    const WANTS: &'static str = "a folder";
-
-    fn read(value: &Value) -> Result<Self, ()> {
-        String::read(value).map(Self)
-    }
-
-    fn show(&self) -> Value {
-        self.0.show()
-    }
-
-    fn schema() -> Value {
-        String::schema()
-    }
-}
 
 mod ftp {
     serin_services::settings! { "ftp" {
@@ -42,9 +21,11 @@ mod ftp {
 }
 
 mod http {
+    use serin_services::conf::FolderPath;
+
     serin_services::settings! { "http" {
         /// Folder of pages of one's own.
-        skindir: super::FolderPath = super::FolderPath(String::new());
+        skindir: FolderPath = FolderPath::default();
     } }
 }
 
