@@ -102,10 +102,11 @@ impl Dialogue for Ftp {
         let mut heard = false;
         while self.now == Stage::Commands || self.now == Stage::Skipping {
             let Some((line, after)) = self.line(rest) else { break };
+            let whole = rest.len().saturating_sub(after.len());
             rest = after;
             match self.now {
                 Stage::Skipping => self.now = Stage::Commands,
-                _ if line.len() > self.face.product.line_max.0.saturating_sub(ENDING) => {
+                _ if whole > self.face.product.line_max.0 => {
                     self.too_long(false, out);
                 }
                 _ => self.command(line, out),
@@ -209,7 +210,8 @@ impl Ftp {
 
     fn pass(&mut self, verb: &[u8], password: &[u8], out: &mut Actions) {
         let product = self.face.product;
-        let Some(user) = self.user.take() else {
+        let user = if product.remembers { self.user.clone() } else { self.user.take() };
+        let Some(user) = user else {
             self.note(verb);
             return out.send(product.pass_first.as_bytes());
         };

@@ -27,6 +27,8 @@ pub(super) struct Product {
     pub(super) pass_first: &'static str,
     /// To PASS.
     pub(super) refused: &'static str,
+    /// Whether it remembers the name after that, so that PASS alone is another try.
+    pub(super) remembers: bool,
     /// The wait before that, in times of the configured one: at the first, and more at each further.
     pub(super) patience: (f64, f64),
     /// Refusals after which the server hangs up; 0: never.
@@ -108,6 +110,7 @@ static VSFTPD: Product = Product {
     nobody: ("331 Please specify the password.\r\n", After::Listens),
     pass_first: "503 Login with USER first.\r\n",
     refused: "530 Login incorrect.\r\n",
+    remembers: false,
     patience: (1.0, 0.0),
     attempts: 3,
     goodbye: "221 Goodbye.\r\n",
@@ -142,6 +145,7 @@ static PROFTPD: Product = Product {
     nobody: ("500 USER: command requires a parameter\r\n", After::Listens),
     pass_first: "503 Login with USER first\r\n",
     refused: "530 Login incorrect.\r\n",
+    remembers: false,
     // It asks PAM only about names that exist here; none does.
     patience: (0.0, 0.0),
     attempts: 3,
@@ -251,6 +255,7 @@ static PURE_FTPD: Product = Product {
     nobody: ("530 This is a private system - No anonymous login\r\n", After::HangsUp),
     pass_first: "530 Please tell me who you are\r\n",
     refused: "530 Login authentication failed\r\n",
+    remembers: true,
     patience: (5.0 / 3.0, 1.0),
     attempts: 6,
     goodbye: "221-Goodbye. You uploaded 0 and downloaded 0 kbytes.\r\n221 Logout.\r\n",
@@ -308,6 +313,7 @@ static MICROSOFT: Product = Product {
     nobody: ("501 Syntax error in parameters or arguments.\r\n", After::Listens),
     pass_first: "503 Login with USER first.\r\n",
     refused: "530 User cannot log in.\r\n",
+    remembers: false,
     patience: (0.0, 0.0),
     attempts: 0,
     goodbye: "221 Goodbye.\r\n",
