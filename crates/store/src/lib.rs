@@ -11,7 +11,8 @@
 //! * [`Error::Full`]: keep the records in memory and try again later; nothing of the batch is stored.
 //! * [`Error::Corrupt`]: drop the store and its readers and call [`Store::replace`], which moves the
 //!   damaged file aside, saves what can still be read and starts a new one.
-//! * [`Error::Locked`], [`Error::Foreign`], [`Error::TooNew`]: a person has to look.
+//! * [`Error::Locked`], [`Error::Foreign`], [`Error::TooNew`] at opening: a person has to look. `Locked`
+//!   from an append means that another program holds the file for the moment: try again later.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

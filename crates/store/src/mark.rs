@@ -146,3 +146,50 @@ pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     name.push(ending);
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_writer_noted_the_next_one_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("serin.db");
+        let (mut mark, before) = Mark::lock(&path, true).unwrap();
+        assert_eq!(before, None);
+        mark.reserve(7).unwrap();
+        mark.acknowledge(7);
+        let killed = std::fs::read_to_string(beside(&path, ".mark")).unwrap();
+        drop(mark);
+        let (mark, before) = Mark::lock(&path, false).unwrap();
+        let closed = Noted { reserved: 7, acknowledged: 7, clean: true, synced: true, same_boot: true };
+        assert_eq!(before, Some(closed));
+        drop(mark);
+
+        std::fs::write(beside(&path, ".mark"), &killed).unwrap();
+        let (_, before) = Mark::lock(&path, true).unwrap();
+        assert_eq!(before, Some(Noted { reserved: 7 + BLOCK, clean: false, ..closed }));
+
+        let boot = killed.lines().last().unwrap().trim_start_matches("boot ").trim();
+        assert!(parse(&killed, boot).unwrap().same_boot);
+        assert!(!parse(&killed, "another").unwrap().same_boot);
+        for length in 0..killed.len() - "boot".len() - 40 {
+            assert_eq!(parse(&killed[..length], boot), None, "torn after {length} bytes");
+        }
+        let impossible = killed.replace("acknowledged 0", "acknowledged 9");
+        assert_eq!(parse(&impossible, boot), None);
+    }
+
+    #[test]
+    fn numbers_are_reserved_in_blocks() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("serin.db");
+        let (mut mark, _) = Mark::lock(&path, true).unwrap();
+        mark.reserve(1).unwrap();
+        let first = std::fs::read(beside(&path, ".mark")).unwrap();
+        mark.reserve(BLOCK).unwrap();
+        assert_eq!(std::fs::read(beside(&path, ".mark")).unwrap(), first, "nothing to write yet");
+        mark.reserve(BLOCK + 2).unwrap();
+        assert_eq!(mark.noted.reserved, 2 * BLOCK + 2);
+    }
+}

@@ -356,3 +356,31 @@ fn restore(store: &mut Store, records: &[Record]) -> u64 {
     }
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_where_none_can_have_been_used() {
+        let killed =
+            Noted { reserved: 10_000, acknowledged: 500, clean: false, synced: true, same_boot: true };
+        let closed = Noted { reserved: 500, clean: true, ..killed };
+        let power_cut = Noted { same_boot: false, ..killed };
+        let power_cut_unsynced = Noted { synced: false, ..power_cut };
+        for (last, noted, next, why) in [
+            (500, Some(closed), 500, "closed"),
+            (500, Some(killed), 500, "killed after the last note"),
+            (510, Some(killed), 510, "killed between a commit and its note"),
+            (400, Some(killed), 500, "the end of the log is damaged"),
+            (400, Some(closed), 500, "an older file was put in place"),
+            (500, Some(power_cut), 500, "each commit was synced"),
+            (510, Some(power_cut), 510, "each commit was synced, the note was not"),
+            (400, Some(power_cut), 10_000, "nobody knows how far it was"),
+            (500, Some(power_cut_unsynced), 10_000, "later commits may have been lost with their notes"),
+            (500, None, 500, "no mark"),
+        ] {
+            assert_eq!(continue_after(last, noted), next, "{why}");
+        }
+    }
+}

@@ -81,3 +81,19 @@ fn its_files_are_for_the_owner_alone() {
     names.sort();
     assert_eq!(names, ["serin.db", "serin.db-shm", "serin.db-wal", "serin.db.mark"]);
 }
+
+#[test]
+fn both_ends_can_move_to_threads_of_their_own() {
+    fn is_send<T: Send>(_: &T) {}
+    let (_directory, options, store) = store();
+    is_send(&store);
+    is_send(&Reader::open(&options.path).unwrap());
+}
+
+#[test]
+fn there_is_nothing_to_read_before_the_first_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("serin.db");
+    assert!(matches!(Reader::open(&path), Err(Error::Missing { .. })));
+    assert!(!path.exists(), "reading makes nothing");
+}

@@ -46,7 +46,7 @@ fn random_query(dice: &mut Dice) -> Query {
         for _ in 0..=dice.below(3) {
             let nets = [
                 "10.0.0.1/32",
-                "10.0.0.0/24",
+                "10.0.0.99/24",
                 "10.0.0.0/8",
                 "0.0.0.0/0",
                 "2001:db8::1/128",
