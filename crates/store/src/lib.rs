@@ -9,8 +9,8 @@
 //! to sweep ([`Store::retain`]), and what to do with an [`Error`]:
 //!
 //! * [`Error::Full`]: keep the records in memory and try again later; nothing of the batch is stored.
-//! * [`Error::Corrupt`]: drop the store and its readers and call [`Store::replace`], which moves the
-//!   damaged file aside, saves what can still be read and starts a new one.
+//! * [`Error::Corrupt`]: drop the store and call [`Store::replace`], which moves the damaged file aside,
+//!   saves what can still be read and starts a new one; then open new readers.
 //! * [`Error::Locked`], [`Error::Foreign`], [`Error::TooNew`] at opening: a person has to look. `Locked`
 //!   from an append means that another program holds the file for the moment: try again later.
 //!

@@ -10,7 +10,7 @@ use serin_event::{Record, Timestamp};
 
 use crate::error::Error;
 use crate::mark::beside;
-use crate::recovery;
+use crate::recovery::{self, State};
 use crate::schema::{COLUMNS, Names, integer, text, unsigned};
 use crate::writer::{DeadLetter, ReaderState};
 
@@ -56,9 +56,9 @@ impl Reader {
             return Err(Error::Missing { path: path.to_owned() });
         }
         let reader = Self::open_unchecked(path)?;
-        match recovery::state(&reader.connection, path)? {
-            recovery::State::Empty => return Err(Error::Missing { path: path.to_owned() }),
-            recovery::State::Version(_) => {}
+        match reader.state()? {
+            State::Empty => return Err(Error::Missing { path: path.to_owned() }),
+            State::Version(_) => {}
         }
         let names = Names::read(&reader.connection).map_err(|it| reader.failed(it))?;
         reader.names.replace(names);
@@ -81,6 +81,11 @@ impl Reader {
         connection.progress_handler(OPERATIONS_BETWEEN_LOOKS, Some(late)).map_err(failed)?;
         let names = RefCell::new(Names::read(&connection).unwrap_or_default());
         Ok(Self { connection, path: path.to_owned(), names, patience: RefCell::new(None), deadline })
+    }
+
+    /// What the file is.
+    pub(crate) fn state(&self) -> Result<State, Error> {
+        recovery::state(&self.connection, &self.path)
     }
 
     /// How long each further question may take before it ends with [`Error::Slow`]; `None`, as at

@@ -32,6 +32,8 @@ pub(crate) fn open(options: &Options, damaged: Option<&str>) -> Result<(Store, O
     }
     let clean = noted.map_or_else(|| !beside(path, "-wal").exists(), |it| it.clean);
     let found = match damaged {
+        // Left by a replacement that failed half-way: nothing to move aside.
+        Some(_) if is_empty(path) => Ok(None),
         Some(reason) => Err(Error::Corrupt { path: path.clone(), reason: reason.to_owned() }),
         None => existing(options, clean).map_err(|error| damage(error, path)),
     };
@@ -240,6 +242,10 @@ pub(crate) fn state(connection: &Connection, path: &Path) -> Result<State, Error
         return Err(Error::TooNew { path: path.to_owned(), found: version, known: VERSION });
     }
     Ok(State::Version(version))
+}
+
+fn is_empty(path: &Path) -> bool {
+    Reader::open_unchecked(path).is_ok_and(|it| it.state().is_ok_and(|it| it == State::Empty))
 }
 
 /// Checks every page, until `limit` is over. What lies beyond is checked when it is read.

@@ -66,13 +66,14 @@ const VACUUM_PAGES: i64 = 64;
 
 impl Store {
     /// Deletes some of what is too old or too much. `floor` is the number up to which every reader that
-    /// is in use is done.
+    /// is in use is done; anything above the highest number where there is none.
     ///
     /// # Errors
     ///
     /// As [`Store::append`]; nothing is deleted then.
     pub fn retain(&mut self, retention: &Retention, now: Timestamp, floor: u64) -> Result<Retained, Error> {
         let until = Instant::now() + STEP;
+        let floor = floor.min(self.last);
         let mut retained = self.change(|transaction| {
             let mut step = Step { transaction, until, retained: Retained::default() };
             step.by_size(retention.max_bytes)?;

@@ -142,7 +142,8 @@ impl Store {
     }
 
     /// Moves the database aside because of `reason`, saves what can still be read and starts anew:
-    /// the answer to [`Error::Corrupt`]. Drop the damaged [`Store`] and all [`crate::Reader`]s first.
+    /// the answer to [`Error::Corrupt`]. Drop the damaged [`Store`] first. [`crate::Reader`]s that are
+    /// open keep seeing the old file, so open new ones afterwards. To be repeated when it failed.
     ///
     /// # Errors
     ///

@@ -182,6 +182,26 @@ fn a_damaged_store_is_kept_aside_and_what_it_holds_is_saved() {
 }
 
 #[test]
+fn a_store_can_be_replaced_while_readers_look_at_it() {
+    let (_directory, options, mut store) = store();
+    let mut all = records(0..700);
+    store.append(&mut all, &[]).unwrap();
+    let old = Reader::open(&options.path).unwrap();
+    drop(store);
+    let (store, opened) = Store::replace(&options, "a page was bad").unwrap();
+    let Found::MovedAside { salvaged, reason, .. } = opened.found else { panic!("{:?}", opened.found) };
+    assert_eq!((salvaged, reason.as_str()), (700, "a page was bad"));
+    assert_eq!(old.after(0, 999).unwrap(), all);
+    assert_eq!(Reader::open(&options.path).unwrap().after(0, 999).unwrap(), all);
+
+    // Half-way through a replacement the disk was full: there is an empty file, and nothing to keep.
+    drop((store, old));
+    std::fs::write(&options.path, "").unwrap();
+    let (_store, opened) = Store::replace(&options, "no database").unwrap();
+    assert_eq!(opened.found, Found::Fresh);
+}
+
+#[test]
 fn no_number_is_used_again_when_the_database_is_gone_or_old() {
     let made = Made::new(false);
     let (_directory, options) = made.copy(|path| std::fs::remove_file(path).unwrap());
