@@ -1,1 +1,15 @@
-//! Real clients against the real binary.
+//! Real clients against the real binary: how each ends, and what the log then holds.
+//!
+//! Logic is proved by the replayed sessions; here is proved that strangers believe us and that
+//! nothing between the socket and the log file gets in the way.
+
+mod captured;
+mod commands;
+mod crash;
+mod detectors;
+mod files;
+mod operator;
+mod privileges;
+mod rude;
+mod strangers_files;
+mod strangers_web;

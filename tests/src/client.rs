@@ -129,21 +129,15 @@ impl Talk {
         }
     }
 
-    /// Whether the peer stays silent for so long.
-    pub fn is_silent_for(&mut self, time: Duration) -> bool {
-        self.stream.set_read_timeout(Some(time)).expect("a deadline");
+    /// Everything the peer says until it hangs up or has been silent for so long.
+    pub fn while_it_speaks(&mut self, patience: Duration) -> Vec<u8> {
+        self.stream.set_read_timeout(Some(patience)).expect("a deadline");
         let mut buffer = [0; 4096];
-        let silent = match self.stream.read(&mut buffer) {
-            Ok(count) => {
-                self.heard.extend_from_slice(&buffer[..count]);
-                false
-            }
-            Err(error) => {
-                matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
-            }
-        };
+        while let Ok(count @ 1..) = self.stream.read(&mut buffer) {
+            self.heard.extend_from_slice(&buffer[..count]);
+        }
         self.stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a deadline");
-        silent
+        std::mem::take(&mut self.heard)
     }
 
     /// Our end's port: the event's `src_port`.

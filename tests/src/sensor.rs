@@ -85,6 +85,7 @@ pub struct Setup {
     conf: Map<String, Value>,
     ports: BTreeMap<String, u16>,
     environment: Vec<(String, String)>,
+    inside: Vec<String>,
 }
 
 impl Setup {
@@ -96,7 +97,13 @@ impl Setup {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("a folder for all");
         let log = dir.path().join("log.json");
         let console = free_port();
-        let mut setup = Self { dir, conf: Map::new(), ports: BTreeMap::new(), environment: Vec::new() };
+        let mut setup = Self {
+            dir,
+            conf: Map::new(),
+            ports: BTreeMap::new(),
+            environment: Vec::new(),
+            inside: Vec::new(),
+        };
         setup.ports.insert("console".to_owned(), console);
         setup = setup
             .with("device.node_id", "opencanary-1")
@@ -136,17 +143,17 @@ impl Setup {
         self
     }
 
-    /// Takes one key out.
-    #[must_use]
-    pub fn without(mut self, key: &str) -> Self {
-        self.conf.remove(key);
-        self
-    }
-
     /// Sets one environment variable for the sensor.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the sensor through this command, which must end in executing its arguments.
+    #[must_use]
+    pub fn inside(mut self, command: &[&str]) -> Self {
+        self.inside = command.iter().map(|it| (*it).to_owned()).collect();
         self
     }
 
@@ -188,7 +195,15 @@ impl Sensor {
             |it: &Self| it.lines().iter().filter(|it| it.line.contains("Canary running!!!")).count();
         let before = running(self);
         let said = File::create(self.said_path()).expect("a file");
-        let child = Command::new(binary())
+        let mut command = match self.setup.inside.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(self.config())
