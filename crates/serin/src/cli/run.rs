@@ -12,7 +12,7 @@ use serin_services::conf::Identity;
 use serin_store::{Reader, Store};
 
 use super::{Sensor as Arguments, fail};
-use crate::config::Config;
+use crate::config::{Config, NOTHING_STARTED};
 use crate::outputs::manager::Manager;
 use crate::outputs::{self, OutputConf, Owner};
 use crate::runtime::journal::{Journal, Opened, replacement};
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let config = match arguments.load() {
         Ok(config) => config,
         Err(complaints) => {
-            eprint!("{complaints}");
+            eprintln!("{complaints}\n{NOTHING_STARTED}");
             return ExitCode::FAILURE;
         }
     };
