@@ -66,6 +66,32 @@ pub struct Opened {
     pub lost: u64,
 }
 
+impl Opened {
+    /// What whoever runs the sensor must hear: that the database was damaged, that events or the
+    /// positions of readers are gone. Nothing if all is well.
+    #[must_use]
+    pub fn alarm(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if let Found::MovedAside { to, reason, salvaged, cursors } = &self.found {
+            said.push(format!(
+                "the event database was damaged ({reason}) and moved to {}; a new one is in use, with {salvaged} \
+                 events of the old",
+                to.display()
+            ));
+            if !cursors {
+                said.push("how far the outputs were could not be read".to_owned());
+            }
+        }
+        if self.lost > 0 {
+            said.push(match self.found {
+                Found::Fresh => format!("the event database is gone, and with it up to {} events", self.lost),
+                _ => format!("the newest {} events of the event database are gone", self.lost),
+            });
+        }
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+}
+
 /// The state of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {

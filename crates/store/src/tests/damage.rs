@@ -164,6 +164,8 @@ fn a_damaged_store_is_kept_aside_and_what_it_holds_is_saved() {
         file.write_all_at(&[0; 4096], page).unwrap();
     });
     let (store, opened) = Store::open(&options).unwrap();
+    let alarm = opened.alarm().unwrap();
+    assert!(alarm.contains("was damaged (") && alarm.contains("serin.db.corrupt-"), "{alarm}");
     let Found::MovedAside { to, salvaged, cursors, .. } = opened.found else { panic!("{:?}", opened.found) };
     assert!(to.starts_with(directory.path()) && to.exists());
     assert!(to.file_name().unwrap().to_str().unwrap().starts_with("serin.db.corrupt-20"), "{to:?}");
@@ -206,6 +208,7 @@ fn no_number_is_used_again_when_the_database_is_gone_or_old() {
     let made = Made::new(false);
     let (_directory, options) = made.copy(|path| std::fs::remove_file(path).unwrap());
     let (store, opened) = Store::open(&options).unwrap();
+    assert_eq!(opened.alarm().unwrap(), "the event database is gone, and with it up to 3000 events");
     assert_eq!((opened.found, opened.last_seq, opened.lost), (Found::Fresh, 3_000, 3_000));
     drop(store);
 
@@ -217,6 +220,7 @@ fn no_number_is_used_again_when_the_database_is_gone_or_old() {
     std::fs::write(&yesterday.1.path, &made.files[0].1).unwrap();
     let (store, opened) = Store::open(&yesterday.1).unwrap();
     assert_eq!((opened.last_seq, opened.lost), (3_500, 500));
+    assert_eq!(opened.alarm().unwrap(), "the newest 500 events of the event database are gone");
     assert_eq!(store.last_seq(), 3_500);
 }
 

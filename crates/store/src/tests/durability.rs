@@ -34,6 +34,7 @@ fn records_come_back_as_they_went_in_and_numbered_without_gaps() {
 
     drop(store);
     let (store, opened) = Store::open(&options).unwrap();
+    assert_eq!(opened.alarm(), None);
     assert_eq!((opened.found, opened.last_seq, opened.lost), (Found::Existing { clean: true }, 4, 0));
     assert_eq!(store.last_seq(), 4);
 }
