@@ -154,3 +154,98 @@ impl Output for Console {
         "written to the console"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::time::Duration;
+
+    use serin_event::{Endpoint, Event, Tainted, Timestamp, kinds};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A console that writes into a pipe, and the pipe's other end.
+    fn piped() -> (Console, File) {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let open = Some(File::from(writer));
+        let worker = Worker::new("test", Writer { stream: Stream::Stdout, open, last: Vec::new() });
+        (Console { line: Line::Json, stream: Stream::Stdout, worker, unsure: false }, reader.into())
+    }
+
+    fn record() -> Record {
+        let event = Event::new(&kinds::FTP_LOGIN)
+            .with("USERNAME", Tainted::new(b"admin", 64))
+            .with("PASSWORD", Tainted::new(b"s3cret", 64));
+        Record {
+            seq: 1,
+            time: Timestamp(1_795_296_991_777_389),
+            utc_offset: -18_000,
+            node_id: "opencanary-1".into(),
+            session: 0,
+            kind: event.kind,
+            source: Endpoint { host: "192.0.2.7".parse().ok(), port: Some(42350) },
+            target: Endpoint { host: "192.0.2.1".parse().ok(), port: Some(21) },
+            honeycred: None,
+            logdata: event.logdata().into(),
+            details: "{}".into(),
+        }
+    }
+
+    fn encoded(settings: &[(&str, &str)]) -> String {
+        let mut conf = Conf::new();
+        for (key, value) in settings {
+            conf.set(format!("console.{key}"), *value);
+        }
+        String::from_utf8(build(&conf).unwrap().encode(&record()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn sentences_are_for_people_and_coloured_where_that_is_wanted() {
+        let plain = "2026-11-21 16:36:31.777389 high ftp: 192.0.2.7 tried to log in to FTP as admin\n";
+        assert_eq!(encoded(&[("colour", "never")]), plain);
+        assert_eq!(encoded(&[("colour", "always")]), plain.replace("high", "\x1b[31mhigh\x1b[0m"));
+        assert_eq!(encoded(&[("form", "json")]), record().line() + "\n");
+        assert_eq!(encoded(&[("form", "json"), ("format", "%(levelname)s")]), "WARNING\n");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_gone_ends_the_output() {
+        let (mut console, reader) = piped();
+        assert_eq!(console.deliver(&[b"one\n".to_vec()]).await, Delivery::Whole(Outcome::Delivered));
+        drop(reader);
+        let gone = Outcome::Gone("whoever read this console has gone".to_owned());
+        assert_eq!(console.deliver(&[b"two\n".to_vec()]).await, Delivery::Whole(gone));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_sleeps_is_waited_for_without_blocking_and_sees_each_line_once() {
+        let (mut console, mut reader) = piped();
+        // More than a pipe holds.
+        let batch: Vec<Vec<u8>> = (0..20_000).map(|it| format!("line {it}\n").into_bytes()).collect();
+        for _ in 0..2 {
+            assert!(timeout(Duration::from_millis(30), console.deliver(&batch)).await.is_err());
+        }
+        let whole = batch.concat();
+        let size = whole.len();
+        let read = std::thread::spawn(move || {
+            let mut found = vec![0; size];
+            reader.read_exact(&mut found).unwrap();
+            (found, reader)
+        });
+        let told = loop {
+            let told = console.deliver(&batch).await;
+            if told != Delivery::Whole(Outcome::retry("nobody reads this console")) {
+                break told;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(told, Delivery::Whole(Outcome::Delivered));
+        let (found, mut reader) = read.join().unwrap();
+        assert!(found == whole);
+        drop(console);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "nothing twice");
+    }
+}

@@ -6,7 +6,7 @@
 //! output: it has its own task, its deliveries have a deadline, and a panic in one is a failure of
 //! that delivery.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use super::backoff::Backoff;
 use super::feed::Feed;
 use super::status::{OutputStatus, State};
+use super::window::Window;
 use super::{Delivery, Later, Outcome, Output, OutputConf};
 
 choices! {
@@ -71,50 +72,6 @@ const UNREADABLE: Duration = Duration::from_millis(250);
 const PANICS_MAX: u32 = 3;
 /// At the start, so many records after the cursor are compared with what the receiver got last.
 const COMPARED_MAX: usize = 200_000;
-
-/// Read from the journal and not dealt with yet.
-#[derive(Debug, Default)]
-struct Window {
-    records: VecDeque<Arc<Record>>,
-    /// Beside `records`, so that a batch is a slice.
-    payloads: VecDeque<Vec<u8>>,
-    bytes: usize,
-    /// The highest number read.
-    read: u64,
-}
-
-impl Window {
-    fn push(&mut self, record: Arc<Record>, payload: Vec<u8>) {
-        self.bytes += payload.len();
-        self.payloads.push_back(payload);
-        self.records.push_back(record);
-    }
-
-    fn remove(&mut self, at: usize) -> Option<Arc<Record>> {
-        self.bytes -= self.payloads.remove(at).map_or(0, |it| it.len());
-        self.records.remove(at)
-    }
-
-    fn clear(&mut self) {
-        *self = Self { read: self.read, ..Self::default() };
-    }
-
-    /// Everything up to here is dealt with.
-    fn low_mark(&self) -> u64 {
-        self.records.front().map_or(self.read, |it| it.seq.saturating_sub(1))
-    }
-
-    /// How many events make a batch; at least one, if there is one.
-    fn batch(&self, events: usize, bytes: usize) -> usize {
-        let mut left = bytes;
-        let fitting = self.payloads.iter().take(events.max(1)).enumerate().take_while(|(at, payload)| {
-            let fits = payload.len() <= left || *at == 0;
-            left = left.saturating_sub(payload.len());
-            fits
-        });
-        fitting.count()
-    }
-}
 
 /// How a call of an output ended.
 enum Call<T> {
@@ -207,7 +164,7 @@ impl Task {
         {
             return;
         }
-        let places: std::collections::HashMap<&[u8], usize> =
+        let places: HashMap<&[u8], usize> =
             latest.iter().enumerate().map(|(at, identity)| (identity.as_slice(), at)).collect();
         let (mut read, mut compared, mut found) = (cursor, 0, None);
         // The run of matches: the place of its last event among the latest.

@@ -15,6 +15,10 @@ pub(crate) mod manager;
 mod rotation;
 mod status;
 mod target;
+#[cfg(test)]
+mod tests;
+mod trial;
+mod window;
 mod worker;
 
 use std::fmt;
@@ -30,6 +34,7 @@ pub use feed::Feed;
 pub use formatter::Formatter;
 pub use handlers::from_handler;
 pub use status::{OutputStatus, State};
+pub use trial::test;
 
 /// All types of output, in alphabetical order. Everything else walks this list.
 pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT];

@@ -71,8 +71,26 @@ pub(crate) struct Target {
     last: Vec<u8>,
     warning: Option<String>,
     compressing: Option<JoinHandle<io::Result<()>>>,
-    /// Seconds since the epoch; the tests have their own.
-    pub(crate) clock: fn() -> i64,
+    clock: Clock,
+}
+
+/// Where the time comes from.
+#[derive(Debug, Clone, Copy)]
+enum Clock {
+    System,
+    #[cfg(test)]
+    Frozen(i64),
+}
+
+impl Clock {
+    /// Seconds since the epoch.
+    fn now(self) -> i64 {
+        match self {
+            Self::System => jiff::Timestamp::now().as_second(),
+            #[cfg(test)]
+            Self::Frozen(seconds) => seconds,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -97,7 +115,7 @@ impl Target {
             last: Vec::new(),
             warning: None,
             compressing: None,
-            clock: || jiff::Timestamp::now().as_second(),
+            clock: Clock::System,
         }
     }
 
@@ -257,7 +275,7 @@ impl Target {
                 open.file.set_len(0).map_err(|it| self.explain(&it))?;
             }
             self.ragged = true;
-            let now = (self.clock)();
+            let now = self.clock.now();
             if let Some(schedule) = &mut self.rotation.schedule {
                 schedule.start(if metadata.len() == 0 { now } else { metadata.mtime() });
             }
@@ -311,7 +329,7 @@ impl Target {
     fn append_to_one_file(&mut self, lines: &[Vec<u8>]) -> Result<usize, (usize, Failure)> {
         self.ready().map_err(|it| (0, it))?;
         self.mend(lines).map_err(|it| (0, self.explain(&it)))?;
-        let now = (self.clock)();
+        let now = self.clock.now();
         if self.rotation.schedule.as_ref().is_some_and(|it| it.is_due(now)) {
             self.roll(now);
         }
@@ -472,3 +490,6 @@ fn compress(path: &Path) -> io::Result<()> {
     fs::rename(&part, with(path, "gz"))?;
     fs::remove_file(path)
 }
+
+#[cfg(test)]
+mod tests;

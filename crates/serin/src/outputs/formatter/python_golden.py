@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes formatter.golden: what Python's own logging makes of each format, for one fixed record.
+"""Writes python.golden: what Python's own logging makes of each format, for one fixed record.
 
-Run it with any Python from 3.11 on, in this folder:  python3 formatter_golden.py > formatter.golden
+Run it with any Python from 3.11 on, in this folder:  python3 python_golden.py > python.golden
 Each line is a JSON array: style, format, datefmt, utc offset in seconds, Python's text (null: refused).
 """
 

@@ -1,0 +1,159 @@
+//! Outputs that misbehave: they hang, panic, lie, or have lost their receiver.
+
+use super::*;
+use crate::outputs::State;
+use crate::outputs::manager::Manager;
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_hangs_ends_at_its_deadline_and_is_repeated() {
+    let memory = Memory::read_by("it");
+    memory.store(2);
+    let mut hang = true;
+    let bench = Bench::start(&memory, &SCRIPTED, move |_| {
+        if std::mem::take(&mut hang) { Reply::Hang } else { all(Outcome::Delivered) }
+    });
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert_eq!(bench.status().in_flight, 2);
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), [1, 2, 1, 2]);
+    assert_eq!(bench.status().last_error.as_deref(), Some("no answer within 30 s"));
+    assert_eq!((bench.status().state, bench.status().retried), (State::Ok, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_makes_its_delivery_panic_is_found_and_put_aside() {
+    let memory = Memory::read_by("it");
+    memory.store(100);
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let receiver = got.clone();
+    let bench = Bench::start(&memory, &SCRIPTED, move |numbers| {
+        if numbers.contains(&42) {
+            return Reply::Panic;
+        }
+        receiver.lock().extend_from_slice(numbers);
+        all(Outcome::Delivered)
+    });
+    bench.settled().await;
+    assert_eq!(*got.lock(), (1..=100).filter(|it| *it != 42).collect::<Vec<_>>());
+    assert_eq!(memory.dead(), [("it".to_owned(), 42, "the output failed in an unexpected way".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_encoded_is_put_aside() {
+    let memory = Memory::read_by("it");
+    memory.store(1);
+    memory.store_record(record(2, &kinds::TFTP_REQUEST));
+    memory.store(1);
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), [1, 3]);
+    assert_eq!(memory.dead(), [("it".to_owned(), 2, "it cannot be encoded".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_forgets_an_outcome_loses_nothing() {
+    let memory = Memory::read_by("it");
+    memory.store(3);
+    let bench = Bench::start(&memory, &SCRIPTED, |numbers| {
+        let told = numbers.len().div_ceil(2);
+        Reply::Say(Delivery::Each(vec![Outcome::Delivered; told]))
+    });
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), [1, 2, 3, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_left_the_journal_are_counted_as_lost() {
+    let memory = Memory::read_by("it");
+    memory.store(100);
+    memory.forget_up_to(60);
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), (61..=100).collect::<Vec<_>>());
+    assert_eq!(bench.status().lost, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_has_gone_for_good_disables_its_output() {
+    let memory = Memory::read_by("it");
+    memory.store(3);
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Gone("EPIPE".into())));
+    bench.settled().await;
+    memory.store(1000);
+    bench.settled().await;
+    assert_eq!(bench.seen.lock().len(), 1, "it is asked once");
+    let status = bench.status();
+    assert_eq!(
+        (status.state, status.lost, status.last_error.as_deref()),
+        (State::Disabled, 1003, Some("EPIPE"))
+    );
+    bench.stop().await;
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    memory.store(1);
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), [1004], "the next start has a reader again");
+}
+
+/// A behaviour without a memory.
+type Simple = fn(&[u64]) -> Reply;
+
+#[tokio::test(start_paused = true)]
+async fn dead_outputs_do_not_touch_a_healthy_one() {
+    let memory = Memory::new();
+    let behaviours: [(&str, Simple); 4] = [
+        ("dead", |_| all(Outcome::retry("connection refused"))),
+        ("hanging", |_| Reply::Hang),
+        ("healthy", |_| all(Outcome::Delivered)),
+        ("panicking", |_| Reply::Panic),
+    ];
+    let (confs, seen): (Vec<_>, Vec<_>) = behaviours
+        .into_iter()
+        .map(|(name, behaviour)| {
+            let (conf, seen) = conf(&SCRIPTED, behaviour);
+            (OutputConf { name: name.to_owned(), ..conf }, seen)
+        })
+        .unzip();
+    let mut manager = Manager::start(&confs, &memory);
+    assert_eq!(
+        manager.describe(),
+        "scripted (dead), scripted (hanging), scripted (healthy), scripted (panicking)"
+    );
+    for _ in 0..100 {
+        memory.store(1);
+        let began = Instant::now();
+        let count = *memory.0.stored.borrow();
+        while seen[2].lock().iter().map(|it| it.1.len() as u64).sum::<u64>() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(began.elapsed() < Duration::from_millis(50), "late by {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let states: Vec<_> = manager.statuses().iter().map(|it| it.read().state).collect();
+    assert_eq!(states[0], State::BackingOff);
+    assert_eq!(states[2], State::Ok);
+    assert_eq!((memory.cursor("healthy"), memory.cursor("dead")), (100, 0));
+    manager.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_configuration_disturbs_only_what_it_changes() {
+    let memory = Memory::new();
+    let (first, seen) = conf(&SCRIPTED, |_| all(Outcome::Delivered));
+    let (second, gone) = conf(&SCRIPTED, |_| all(Outcome::Delivered));
+    let second = OutputConf { name: "second".into(), ..second };
+    let mut manager = Manager::start(&[first.clone(), second.clone()], &memory);
+    memory.store(1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let kept = manager.statuses()[0].clone();
+    let (third, came) = conf(&SCRIPTED, |_| all(Outcome::Delivered));
+    let third = OutputConf { name: "third".into(), ..third };
+    manager.reload(&[third, first], &memory).await;
+    memory.store(1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let numbers = |it: &Seen| it.lock().iter().flat_map(|it| it.1.clone()).collect::<Vec<_>>();
+    assert_eq!((numbers(&seen), numbers(&gone), numbers(&came)), (vec![1, 2], vec![1], vec![2]));
+    assert!(Arc::ptr_eq(&kept, &manager.statuses()[1]), "in the order of the configuration");
+    assert_eq!(kept.read().sent, 2);
+    manager.stop().await;
+    assert_eq!((memory.cursor("it"), memory.cursor("third"), memory.cursor("second")), (2, 2, 1));
+}

@@ -1,0 +1,113 @@
+//! `serin outputs test NAME`: one labelled event for one output, outside of the journal.
+
+use serin_event::{Endpoint, Event, Record, Tainted, Timestamp, Value, kinds};
+use tokio::time::timeout;
+
+use super::{Delivery, Outcome, OutputConf};
+
+/// Delivers one record that says of itself that it is a test. The answer tells how strongly the
+/// receiver confirmed it.
+///
+/// # Errors
+///
+/// Why the receiver did not take it, in its own words where it has some.
+pub async fn test(conf: &OutputConf) -> Result<String, String> {
+    let mut settings = conf.conf.clone();
+    // A test never destroys what is there.
+    let truncate = format!("{}.truncate", conf.output.name);
+    if settings.get(&truncate).is_some() {
+        settings.set(truncate, false);
+    }
+    let mut output = (conf.output.build)(&settings).map_err(|complaints| {
+        let texts = complaints.iter().map(|it| format!("{}: {}", it.key, it.text));
+        texts.collect::<Vec<_>>().join("; ")
+    })?;
+    output.prepare(None)?;
+    let payload = output.encode(&record(&conf.name)).ok_or("this output does not take such events")?;
+    let deadline = output.deadline();
+    let late = |_| format!("no answer within {} s", deadline.as_secs());
+    let batch = [payload];
+    let outcome = match timeout(deadline, output.deliver(&batch)).await.map_err(late)? {
+        Delivery::Whole(outcome) => Some(outcome),
+        Delivery::Each(outcomes) => outcomes.into_iter().next(),
+    };
+    match outcome {
+        Some(Outcome::Delivered) => {}
+        Some(Outcome::Duplicate) => return Ok("the receiver says that it has it already".to_owned()),
+        Some(Outcome::Retry { why, .. } | Outcome::Hold(why) | Outcome::Reject(why) | Outcome::Gone(why)) => {
+            return Err(why);
+        }
+        None => return Err("the output did not say what became of it".to_owned()),
+    }
+    timeout(deadline, output.sync()).await.map_err(late)??;
+    let warning = output.warning().map(|it| format!("; but {it}")).unwrap_or_default();
+    Ok(format!("{}{warning}", output.confirms()))
+}
+
+/// A message of the sensor, in the shape of those that it writes at its start.
+fn record(name: &str) -> Record {
+    let text = format!(
+        "This is a test of the output {name}, asked for with `serin outputs test`. Nothing happened."
+    );
+    let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.into())]);
+    let event = Event::new(&kinds::MESSAGE).with("msg", message);
+    let now = jiff::Zoned::now();
+    Record {
+        seq: 0,
+        time: Timestamp(now.timestamp().as_microsecond()),
+        utc_offset: now.offset().seconds(),
+        node_id: "serin-outputs-test".into(),
+        session: 0,
+        kind: event.kind,
+        source: Endpoint::default(),
+        target: Endpoint::default(),
+        honeycred: None,
+        logdata: event.logdata().into(),
+        details: "{}".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serin_services::conf::Conf;
+
+    use super::*;
+    use crate::outputs::by_name;
+
+    fn conf(path: &Path) -> OutputConf {
+        let mut conf = Conf::new();
+        conf.set("file.path", path.to_str().unwrap());
+        conf.set("file.truncate", true);
+        OutputConf { name: "siem".to_owned(), output: by_name("file").unwrap(), conf }
+    }
+
+    #[tokio::test]
+    async fn a_test_is_labelled_confirmed_and_destroys_nothing() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "what was there\n").unwrap();
+        assert_eq!(test(&conf(&path)).await.unwrap(), "written to the file and synced to the disk");
+        let found = std::fs::read_to_string(&path).unwrap();
+        let line: serde_json::Value =
+            serde_json::from_str(found.strip_prefix("what was there\n").unwrap()).unwrap();
+        assert_eq!(line["logtype"], 1001);
+        assert!(
+            line["logdata"]["msg"]["logdata"]
+                .as_str()
+                .unwrap()
+                .starts_with("This is a test of the output siem")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_the_receiver_says_against_it_is_told() {
+        assert_eq!(
+            test(&conf(Path::new("/nowhere/log"))).await.unwrap_err(),
+            "the folder /nowhere does not exist"
+        );
+        assert!(test(&conf(Path::new("/dev/full"))).await.unwrap_err().contains("No space left on device"));
+        assert_eq!(test(&conf(Path::new(""))).await.unwrap_err(), "file.path: wants the path of a file");
+    }
+}
