@@ -113,7 +113,7 @@ async fn dead_outputs_do_not_touch_a_healthy_one() {
             (OutputConf { name: name.to_owned(), ..conf }, seen)
         })
         .unzip();
-    let mut manager = Manager::start(&confs, &memory);
+    let mut manager = Manager::prepare(&confs, None).start(&memory);
     assert_eq!(
         manager.describe(),
         "scripted (dead), scripted (hanging), scripted (healthy), scripted (panicking)"
@@ -141,7 +141,7 @@ async fn a_new_configuration_disturbs_only_what_it_changes() {
     let (first, seen) = conf(&SCRIPTED, |_| all(Outcome::Delivered));
     let (second, gone) = conf(&SCRIPTED, |_| all(Outcome::Delivered));
     let second = OutputConf { name: "second".into(), ..second };
-    let mut manager = Manager::start(&[first.clone(), second.clone()], &memory);
+    let mut manager = Manager::prepare(&[first.clone(), second.clone()], None).start(&memory);
     memory.store(1);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let kept = manager.statuses()[0].clone();

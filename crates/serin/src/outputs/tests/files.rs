@@ -23,7 +23,7 @@ fn file_conf(path: &Path, settings: &[(&str, Value)]) -> OutputConf {
 
 /// Lets the output deliver what is stored, and stops it.
 async fn run_to_the_end(memory: &Memory, conf: &OutputConf) {
-    let mut manager = Manager::start(std::slice::from_ref(conf), memory);
+    let mut manager = Manager::prepare(std::slice::from_ref(conf), None).start(memory);
     manager.stop().await;
     assert_eq!(memory.cursor("it"), *memory.0.stored.borrow());
 }
@@ -140,7 +140,7 @@ async fn the_file_is_made_at_the_start_and_follows_a_move_with_the_signal() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("log");
     let memory = Memory::new();
-    let mut manager = Manager::start(&[file_conf(&path, &[])], &memory);
+    let mut manager = Manager::prepare(&[file_conf(&path, &[])], None).start(&memory);
     assert_eq!(fs::read(&path).unwrap(), b"");
     fs::rename(&path, folder.path().join("old")).unwrap();
     manager.reopen();
@@ -152,7 +152,8 @@ async fn the_file_is_made_at_the_start_and_follows_a_move_with_the_signal() {
     tokio::time::timeout(Duration::from_secs(10), made).await.unwrap();
     manager.stop().await;
     let delayed = folder.path().join("delayed");
-    let mut manager = Manager::start(&[file_conf(&delayed, &[("delay", true.into())])], &memory);
+    let mut manager =
+        Manager::prepare(&[file_conf(&delayed, &[("delay", true.into())])], None).start(&memory);
     assert!(!delayed.exists());
     manager.stop().await;
 }
@@ -161,7 +162,7 @@ async fn the_file_is_made_at_the_start_and_follows_a_move_with_the_signal() {
 async fn a_full_disk_backs_off_and_loses_nothing() {
     let memory = Memory::read_by("it");
     memory.store(3);
-    let manager = Manager::start(&[file_conf(Path::new("/dev/full"), &[])], &memory);
+    let manager = Manager::prepare(&[file_conf(Path::new("/dev/full"), &[])], None).start(&memory);
     let status = manager.statuses()[0].clone();
     let failed = async {
         while status.read().last_error.is_none() {
@@ -190,7 +191,7 @@ async fn a_pipe_whose_reader_sleeps_stalls_its_own_output_alone() {
     let memory = Memory::new();
     let stalled = OutputConf { name: "stalled".to_owned(), ..file_conf(&pipe, &[]) };
     let healthy = file_conf(&path, &[]);
-    let mut manager = Manager::start(&[stalled, healthy], &memory);
+    let mut manager = Manager::prepare(&[stalled, healthy], None).start(&memory);
     // More than a pipe holds.
     memory.store(3000);
     let written = async {
