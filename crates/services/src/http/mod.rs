@@ -8,6 +8,7 @@
 mod body;
 mod file;
 mod form;
+mod line;
 mod product;
 mod request;
 mod site;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 use serin_event::{Kind, Timestamp, kinds};
 
 use crate::conf::{Complaint, Conf, FolderPath, Setting};
-use crate::dialogue::{Actions, Broken, Closed, Dialogue, Opener, Opening};
+use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opener, Opening};
 use crate::{Listening, Service, settings};
 use body::{Body, Progress};
 use product::{Family, Product};
@@ -89,7 +90,7 @@ fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
 /// Builds the site that http and https both show; `port` is the usual one.
 pub(crate) fn site(conf: &Conf, name: String, key: &str, port: u16) -> Result<Opener, Vec<Complaint>> {
     let settings = Settings::read(conf)?;
-    let product = Product::new(&settings.banner, &conf.identity.host, port);
+    let product = Product::new(&settings.banner, &conf.identity, port);
     let complaint = |key: &str, text: String| vec![Complaint { key: key.to_owned(), text }];
     let skin = if let Some(folder) = conf.folder("http.skindir") {
         Skin::new(folder, &product, &conf.identity)
@@ -131,6 +132,8 @@ enum State {
     Body(Box<Pending>),
     /// The rest of a body that nobody reads is coming.
     Rest(Box<Body>),
+    /// We have said our last word and let the peer finish: nginx after a body that is too large.
+    Linger,
     /// We have hung up.
     Over,
 }
@@ -155,7 +158,13 @@ impl Http {
         }
         out.send(answer.bytes);
         self.count = self.count.saturating_add(1);
-        if answer.close {
+        if answer.close
+            && head.fault == Some(Fault::BodyTooLarge)
+            && self.site.product.family == Family::Nginx
+        {
+            self.state = State::Linger;
+            out.push(Action::Timer(LINGER));
+        } else if answer.close {
             self.state = State::Over;
             out.close();
         } else {
@@ -270,7 +279,7 @@ impl Dialogue for Http {
     fn open(&mut self, opening: &Opening, out: &mut Actions) {
         self.opening = Some(opening.clone());
         self.heard = out.now;
-        out.push(crate::dialogue::Action::Timer(self.patience()));
+        out.push(Action::Timer(self.patience()));
     }
 
     fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken> {
@@ -280,6 +289,10 @@ impl Dialogue for Http {
         loop {
             match std::mem::replace(&mut self.state, State::Over) {
                 State::Over => return Ok(b""),
+                State::Linger => {
+                    self.state = State::Linger;
+                    return Ok(b"");
+                }
                 State::Head(scanned) => {
                     self.state = State::Head(scanned);
                     if rest.is_empty() {
@@ -312,11 +325,11 @@ impl Dialogue for Http {
                 },
             }
         }
-        if matches!(self.state, State::Over) {
+        if matches!(self.state, State::Over | State::Linger) {
             return Ok(b"");
         }
         if self.count > before {
-            out.push(crate::dialogue::Action::Timer(self.keep_alive()));
+            out.push(Action::Timer(self.keep_alive()));
         }
         Ok(rest)
     }
@@ -327,7 +340,7 @@ impl Dialogue for Http {
         let patience = self.patience();
         let body = matches!(self.state, State::Body(_) | State::Rest(_));
         if body && quiet < patience {
-            out.push(crate::dialogue::Action::Timer(patience.saturating_sub(quiet)));
+            out.push(Action::Timer(patience.saturating_sub(quiet)));
             return;
         }
         let begun = matches!(self.state, State::Head(scanned) if scanned > 0);
@@ -363,5 +376,7 @@ pub(crate) const EVENTS: &[&Kind] =
     &[&kinds::HTTP_GET, &kinds::HTTP_LOGIN, &kinds::HTTP_METHOD, &kinds::HTTP_REDIRECT];
 /// Most bytes of an unfinished head; what comes of a body is taken as it comes.
 pub(crate) const BACKLOG: usize = request::HEAD_MAX + 1;
+/// nginx's `lingering_timeout`.
+const LINGER: Duration = Duration::from_secs(5);
 /// Longer than any product's own patience, which the dialogue itself keeps.
 pub(crate) const IDLE: Duration = Duration::from_secs(130);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::line::request_line;
 use super::product::Family;
 
 /// A request's head, or as much of it as was understood before the fault.
@@ -87,6 +88,8 @@ pub(crate) enum Fault {
     Expectation,
     /// The request came too slowly.
     Timeout,
+    /// The target has a scheme that is not served.
+    Scheme,
     /// The body is no chunked body.
     Body,
     /// The body is too large.
@@ -145,7 +148,7 @@ impl<'a> Head<'a> {
 }
 
 /// Splits `http://host/path` into host and the rest.
-fn authority_of(target: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn authority_of(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = target.windows(3).take(16).position(|it| it == b"://")?;
     let scheme = target.get(..colon)?;
     if !scheme.first().is_some_and(u8::is_ascii_alphabetic) {
@@ -257,97 +260,6 @@ fn find_end(bytes: &[u8], first: usize, scanned: usize, family: Family) -> End {
     }
 }
 
-fn request_line<'a>(line: &'a [u8], head: &mut Head<'a>, family: Family) {
-    let (line, ended) = match line.strip_suffix(b"\r") {
-        Some(line) => (line, true),
-        None => (line, false),
-    };
-    let read = match family {
-        Family::Nginx => nginx_line(line, head),
-        _ if !ended => Err(Fault::Line),
-        _ => strict_line(line, head, family),
-    };
-    head.fault = read.err();
-}
-
-/// nginx: method of capitals, `-` and `_`; blanks may be many; the version's numbers may be long.
-fn nginx_line<'a>(line: &'a [u8], head: &mut Head<'a>) -> Result<(), Fault> {
-    let (method, rest) = split_blank(line);
-    if method.is_empty() || rest.is_empty() || !method.iter().all(|it| nginx_method_byte(*it)) {
-        return Err(Fault::Line);
-    }
-    head.method = method;
-    let rest = trim_start(rest);
-    let (target, rest) = split_blank(rest);
-    head.target = target;
-    let absolute = authority_of(target).is_some();
-    if !(target.starts_with(b"/") || absolute) || target.iter().any(|it| *it < b' ' || *it == 0x7f) {
-        return Err(Fault::Line);
-    }
-    let version = trim_start(rest);
-    if version.is_empty() {
-        head.version = Version::V09;
-        return if method == b"GET" { Ok(()) } else { Err(Fault::Line) };
-    }
-    head.version = nginx_version(trim_end(version))?;
-    Ok(())
-}
-
-fn nginx_version(version: &[u8]) -> Result<Version, Fault> {
-    let numbers = version.strip_prefix(b"HTTP/").ok_or(Fault::Line)?;
-    match numbers {
-        [b'1', b'.', minor @ ..] if !minor.is_empty() && minor.iter().all(u8::is_ascii_digit) => {
-            Ok(if minor.iter().all(|it| *it == b'0') { Version::V10 } else { Version::V11 })
-        }
-        [b'1', second, ..] if second.is_ascii_digit() => Err(Fault::Version),
-        [b'2'..=b'9', next, ..] if *next == b'.' || next.is_ascii_digit() => Err(Fault::Version),
-        _ => Err(Fault::Line),
-    }
-}
-
-/// Apache and its like: one blank, a token, a version of exactly `HTTP/d.d`.
-fn strict_line<'a>(line: &'a [u8], head: &mut Head<'a>, family: Family) -> Result<(), Fault> {
-    let mut words = line.split(|it| *it == b' ');
-    head.method = words.next().unwrap_or_default();
-    head.target = words.next().unwrap_or_default();
-    let version = words.next();
-    let lighttpd = family == Family::Lighttpd;
-    if words.next().is_some() || head.target.is_empty() {
-        return Err(Fault::Line);
-    }
-    if head.method.is_empty() || !head.method.iter().all(|it| token(*it)) {
-        return Err(if lighttpd { Fault::Coding } else { Fault::Line });
-    }
-    if head.target.iter().any(|it| *it <= b' ' || *it == 0x7f || (*it == b'#' && !lighttpd)) {
-        return Err(Fault::Line);
-    }
-    let origin = head.target.starts_with(b"/") || authority_of(head.target).is_some();
-    let fits = match head.method {
-        b"OPTIONS" => origin || head.target == b"*",
-        b"CONNECT" => !origin && memchr(b':', head.target).is_some(),
-        _ => origin,
-    };
-    if !fits {
-        return Err(Fault::Line);
-    }
-    match version {
-        None if head.method == b"GET" && !lighttpd => head.version = Version::V09,
-        None => return Err(Fault::Line),
-        Some(version) => head.version = strict_version(version, family)?,
-    }
-    Ok(())
-}
-
-fn strict_version(version: &[u8], family: Family) -> Result<Version, Fault> {
-    match version.strip_prefix(b"HTTP/") {
-        Some(b"1.0") => Ok(Version::V10),
-        Some(b"1.1") => Ok(Version::V11),
-        Some([b'0'..=b'9', ..]) if matches!(family, Family::Lighttpd | Family::Iis) => Err(Fault::Version),
-        Some([b'1'..=b'9', b'.', b'0'..=b'9']) => Ok(Version::V11),
-        _ => Err(Fault::Line),
-    }
-}
-
 fn read_fields<'a>(fields: &'a [u8], line: usize, head: &mut Head<'a>, family: Family) {
     head.fields.reserve(12);
     let mut rest = fields;
@@ -373,6 +285,8 @@ fn read_fields<'a>(fields: &'a [u8], line: usize, head: &mut Head<'a>, family: F
         head.fault = Some(fault);
     }
     connection(head);
+    // Apache hangs up when somebody waits for leave to send nothing.
+    head.close |= family == Family::Apache && head.body == Framing::None && head.field("Expect").is_some();
 }
 
 /// nginx's header buffers: one of 1 KiB, then at most four of 8 KiB; a line never spans two.
@@ -533,6 +447,10 @@ fn rules(head: &Head<'_>, family: Family) -> Result<(), Fault> {
     if family == Family::Apache && expects.is_some() {
         return Err(Fault::Expectation);
     }
+    let web = head.target.get(..4).is_some_and(|it| it.eq_ignore_ascii_case(b"http"));
+    if family == Family::Apache && authority_of(head.target).is_some() && !web {
+        return Err(Fault::Scheme);
+    }
     Ok(())
 }
 
@@ -549,7 +467,7 @@ fn connection(head: &mut Head<'_>) {
     head.close |= close || (head.version < Version::V11 && !keep);
 }
 
-fn split_blank(bytes: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split_blank(bytes: &[u8]) -> (&[u8], &[u8]) {
     let at = memchr(b' ', bytes).unwrap_or(bytes.len());
     bytes.split_at_checked(at).unwrap_or((bytes, b""))
 }
@@ -571,26 +489,26 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     trim_end(trim_start(bytes))
 }
 
-fn trim_start(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
     bytes
 }
 
-fn trim_end(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
     bytes
 }
 
-fn nginx_method_byte(byte: u8) -> bool {
+pub(super) fn nginx_method_byte(byte: u8) -> bool {
     byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-')
 }
 
 /// RFC 9110, section 5.6.2.
-fn token(byte: u8) -> bool {
+pub(super) fn token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

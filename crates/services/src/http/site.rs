@@ -183,7 +183,7 @@ impl Site {
             Family::Lighttpd => "OPTIONS, GET, HEAD, POST",
             Family::Iis => "OPTIONS, TRACE, GET, HEAD, POST",
             _ if product.is_old_apache() => "GET,HEAD,POST,OPTIONS",
-            _ => "GET,POST,OPTIONS,HEAD",
+            _ => product.allow,
         };
         let exists = is_login(path) || *path == *b"/" || !matches!(self.skin.find(path), Found::Nothing);
         let typed = product.family == Family::Apache && exists;

@@ -248,7 +248,8 @@ mod tests {
                 })
                 .collect(),
         );
-        Skin::new(&folder, &Product::new("nginx/1.22.1", "host", 80), &Identity::default()).unwrap()
+        Skin::new(&folder, &Product::new("nginx/1.22.1", &Identity::default(), 80), &Identity::default())
+            .unwrap()
     }
 
     #[test]
@@ -293,7 +294,7 @@ mod tests {
             let folder = built_in(name, &Identity::default()).unwrap();
             let size: usize = folder.0.values().map(|it| it.bytes.len()).sum();
             assert!(size < 30_000, "{name}: {size} bytes");
-            let product = Product::new("nginx/1.22.1", "host", 80);
+            let product = Product::new("nginx/1.22.1", &Identity::default(), 80);
             let skin = Skin::new(&folder, &product, &Identity::default()).unwrap();
             assert!(skin.redirect.is_some() && skin.refused != skin.login.body && skin.empty != skin.refused);
             let page = String::from_utf8(skin.refused.clone()).unwrap();

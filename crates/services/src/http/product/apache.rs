@@ -93,7 +93,7 @@ pub(super) fn page(product: &Product, code: u16, head: &Head<'_>, more: &str) ->
         allow: match code {
             405 if head.method == b"TRACE" => Some(""),
             405 | 501 if product.is_old_apache() => Some("GET,HEAD,POST,OPTIONS"),
-            405 | 501 => Some("GET,POST,OPTIONS,HEAD"),
+            405 | 501 => Some(product.allow),
             _ => None,
         },
         close: matches!(code, 400 | 408 | 413 | 414 | 417 | 501),
@@ -175,6 +175,8 @@ fn signature(product: &Product, head: &Head<'_>, out: &mut Vec<u8>) {
         }
         None => (product.host.as_bytes(), usual.as_bytes()),
     };
+    let host = host.strip_prefix(b"[").and_then(|it| it.strip_suffix(b"]")).unwrap_or(host);
+    let host = host.strip_suffix(b".").unwrap_or(host);
     out.extend_from_slice(b"<hr>\n<address>");
     html(product.banner.as_bytes(), out);
     out.extend_from_slice(b" Server at ");
@@ -186,7 +188,7 @@ fn signature(product: &Product, head: &Head<'_>, out: &mut Vec<u8>) {
 
 /// Whether the host was known when this went wrong.
 fn is_late(fault: Fault) -> bool {
-    matches!(fault, Fault::Expectation | Fault::Body | Fault::BodyTooLarge)
+    matches!(fault, Fault::Expectation | Fault::Body | Fault::BodyTooLarge | Fault::Scheme)
 }
 
 /// Where a redirect of Apache's own leads.
@@ -218,7 +220,7 @@ pub(super) fn refuse(product: &Product, fault: Fault, head: &Head<'_>) -> Reply<
         // By then the filter that measures pages is gone.
         Fault::BodyTooLarge => Reply { from: From::Hasty, ..page(product, 413, head, "") },
         Fault::Body => Reply { from: From::Hasty, ..page(product, 400, head, "") },
-        Fault::Line | Fault::Fields | Fault::Coding | Fault::Version | Fault::Method => {
+        Fault::Line | Fault::Fields | Fault::Coding | Fault::Version | Fault::Method | Fault::Scheme => {
             page(product, 400, head, "")
         }
     }

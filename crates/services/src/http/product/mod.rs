@@ -8,6 +8,7 @@ mod nginx;
 use std::borrow::Cow;
 
 use super::request::{Fault, Head};
+use crate::conf::Identity;
 
 /// The servers whose manners are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub(crate) struct Product {
     pub(crate) host: String,
     /// Its usual port, in Apache's signature.
     pub(crate) port: u16,
+    /// The methods it allows, in the order of Apache's hash table, which differs by installation.
+    pub(crate) allow: &'static str,
 }
 
 /// An answer, before it takes the shape that this server gives it.
@@ -145,7 +148,7 @@ pub(crate) struct Wire<'a> {
 
 impl Product {
     /// Takes the banner apart.
-    pub(crate) fn new(banner: &str, host: &str, port: u16) -> Self {
+    pub(crate) fn new(banner: &str, identity: &Identity, port: u16) -> Self {
         let lower = banner.to_ascii_lowercase();
         let family = match lower.split(['/', ' ']).next().unwrap_or_default() {
             "apache" => Family::Apache,
@@ -162,7 +165,13 @@ impl Product {
         let version = (next(), next(), next());
         // Header values cannot carry line endings.
         let banner = banner.chars().filter(|it| !it.is_control()).collect();
-        Self { family, banner, version, host: host.to_owned(), port }
+        let allow = match identity.seed % 4 {
+            0 => "GET,POST,OPTIONS,HEAD",
+            1 => "POST,OPTIONS,HEAD,GET",
+            2 => "OPTIONS,HEAD,GET,POST",
+            _ => "HEAD,GET,POST,OPTIONS",
+        };
+        Self { family, banner, version, host: identity.host.clone(), port, allow }
     }
 
     /// An Apache of the time before 2.4, whose texts differ.

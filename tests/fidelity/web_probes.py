@@ -1,4 +1,4 @@
-"""The probes that tests/fidelity/http.py sends to the genuine server and to ours: name to bytes.
+"""The probes that tests/fidelity/web.py sends to the genuine server and to ours: name to bytes.
 
 `{H}` stands for a well-formed Host line; everything else is sent as written.
 """
