@@ -235,27 +235,36 @@ fn sha512_hash(rest: &str) -> Option<Secret> {
     })
 }
 
+/// Says what it got by its kind alone: there may be a password in it.
+fn wrong(wants: &str, got: &Value) -> String {
+    let got = match got {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    format!("wants {wants}, got {got}")
+}
+
 /// Reads a `honeycreds` list. Each complaint is a path below the key, and a sentence.
 pub(crate) fn read(value: &Value) -> Result<Vec<Credential>, Vec<(String, String)>> {
-    const WANTS: &str = "wants a list of objects with username and password";
     let Some(list) = value.as_array() else {
-        return Err(vec![(String::new(), serin_services::conf::wrong(&WANTS[6..], value))]);
+        return Err(vec![(String::new(), wrong("a list of objects with username and password", value))]);
     };
     let mut complaints = Vec::new();
     let mut credentials = Vec::new();
     for (index, entry) in list.iter().enumerate() {
         let Some(entry) = entry.as_object() else {
-            complaints.push((
-                format!(".{index}"),
-                serin_services::conf::wrong("an object with username and password", entry),
-            ));
+            complaints.push((format!(".{index}"), wrong("an object with username and password", entry)));
             continue;
         };
         let mut text = |name: &str| match entry.get(name) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
             Some(other) => {
-                complaints.push((format!(".{index}.{name}"), serin_services::conf::wrong("a string", other)));
+                complaints.push((format!(".{index}.{name}"), wrong("a string", other)));
                 None
             }
         };
@@ -350,15 +359,12 @@ mod tests {
                 ".0.password is not a whole SHA512-crypt ($6$) hash",
                 ".1.password is not a whole bcrypt hash",
                 ".2.password is not a whole $pbkdf2-sha512$ hash",
-                ".3.username wants a string, got 5",
-                r#".4 wants an object with username and password, got "admin""#,
+                ".3.username wants a string, got a number",
+                ".4 wants an object with username and password, got a string",
             ]
         );
         let complaints = read(&json!({ "username": "x" })).unwrap_err();
-        assert_eq!(
-            complaints[0].1,
-            r#"wants a list of objects with username and password, got {"username":"x"}"#
-        );
+        assert_eq!(complaints[0].1, "wants a list of objects with username and password, got an object");
     }
 
     #[test]

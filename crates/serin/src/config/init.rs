@@ -51,15 +51,12 @@ impl Persona {
 pub static PERSONAS: &[Persona] = &[
     Persona {
         name: "cisco-switch",
-        about: "a switch, managed over telnet and a web page",
+        about: "a switch that is managed over telnet",
         settings: &[
             ("device.hostname", Says::Text("sw-access-02")),
             ("telnet.enabled", Says::On),
             ("telnet.product", Says::Text("cisco")),
             ("telnet.banner", Says::Text("Authorized access only. All activity is logged.")),
-            ("http.enabled", Says::On),
-            ("http.banner", Says::Text("cisco-IOS")),
-            ("http.skin", Says::Text("basicLogin")),
         ],
     },
     Persona {

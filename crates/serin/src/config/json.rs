@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::entries::{Entries, Places};
-use super::report::{Note, Place};
+use super::report::{Lines, Note};
 
 /// Reads one JSON object.
 ///
@@ -14,6 +14,7 @@ use super::report::{Note, Place};
 ///
 /// The first syntax error, with the likely cause.
 pub(crate) fn read(text: &str) -> Result<Entries, Note> {
+    let lines = Lines::new(text);
     let mut loose = Loose::new(text);
     loose.run();
     let whole = |place, text: String| Note { place, key: String::new(), text };
@@ -21,21 +22,21 @@ pub(crate) fn read(text: &str) -> Result<Entries, Note> {
         Ok(value) => value,
         Err(error) => {
             let offset = offset_of(text, error.line(), error.column());
-            return Err(whole(Place::of(text, offset), cause(&loose.bytes, offset, &error)));
+            return Err(whole(lines.place(offset), cause(&loose.bytes, offset, &error)));
         }
     };
     let Value::Object(map) = value else {
-        return Err(whole(Place::of(text, 0), "wants one JSON object, in { and }".to_owned()));
+        return Err(whole(lines.place(0), "wants one JSON object, in { and }".to_owned()));
     };
     let mut entries = Entries::default();
     for (offset, remark) in loose.remarks {
-        entries.notes.push(whole(Place::of(text, offset), remark.to_owned()));
+        entries.notes.push(whole(lines.place(offset), remark.to_owned()));
     }
     let mut scan = Scan { text, bytes: &loose.bytes, at: 0, found: Vec::new() };
     scan.value("", 0);
     let found = std::mem::take(&mut scan.found);
     for Found { path, depth, key, value } in found {
-        let places = Places { key: Place::of(text, key), value: Place::of(text, value) };
+        let places = Places { key: lines.place(key), value: lines.place(value) };
         let twice = depth == 1 && entries.get(&path).is_some();
         if twice {
             let text = "is written twice; this one counts".to_owned();
@@ -285,6 +286,7 @@ impl Scan<'_> {
 mod tests {
     use serde_json::json;
 
+    use super::super::report::Place;
     use super::*;
 
     fn complaint(text: &str) -> String {

@@ -1,8 +1,8 @@
-//! Settings that OpenCanary knows and this version has no use for: those of services that come
-//! later, and those that nothing reads any more.
+//! Settings that OpenCanary knows, and which this version may have no use for: those of services
+//! that come later, and those that nothing reads any more.
 
-/// Services that come in a later version, with their settings beside `enabled`, `port` and
-/// `honeycreds`. One that has arrived is left out by [`services`].
+/// The services of OpenCanary, with their settings beside `enabled`, `port` and `honeycreds`. Of
+/// one that has arrived, the table of all settings is asked first, and this one no more.
 const SERVICES: &[(&str, &[&str])] = &[
     ("ftp", &["banner", "log_auth_attempt_initiated"]),
     ("git", &[]),

@@ -44,8 +44,9 @@ fn accept(draft: &mut Draft, key: &str, value: Value) {
             }
         } else {
             let names = draft.table.iter().map(|it| it.name.clone()).chain(later::names());
-            let text = keys::no_such_setting(names, key);
-            draft.note(key, format!("{text}; ignored, as OpenCanary does").replace("?;", "? It is"));
+            let nearest =
+                keys::nearest(names, key).map(|it| format!("did you mean {it}? It is ")).unwrap_or_default();
+            draft.note(key, format!("no such setting; {nearest}ignored, as OpenCanary does"));
         }
         return;
     }

@@ -19,14 +19,25 @@ pub enum Place {
     Nowhere,
 }
 
-impl Place {
-    /// The place of byte `offset` of `text`.
-    #[must_use]
-    pub fn of(text: &str, offset: usize) -> Self {
-        let before = text.get(..floor(text, offset)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let last = before.rsplit('\n').next().unwrap_or_default();
-        Self::At { line, column: last.chars().filter(|it| *it != '\u{feff}').count() + 1 }
+/// Where the lines of a text begin: finds places without reading it from the start each time.
+pub(crate) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|it| it.0 + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// The place of the byte at `offset`.
+    pub(crate) fn place(&self, offset: usize) -> Place {
+        let offset = floor(self.text, offset);
+        let line = self.starts.partition_point(|it| *it <= offset);
+        let start = line.checked_sub(1).and_then(|it| self.starts.get(it)).copied().unwrap_or(0);
+        let before = self.text.get(start..offset).unwrap_or_default();
+        Place::At { line, column: before.chars().filter(|it| *it != '\u{feff}').count() + 1 }
     }
 }
 
@@ -115,9 +126,15 @@ mod tests {
 
     #[test]
     fn columns_are_counted_in_characters_and_a_bom_is_none() {
-        assert_eq!(Place::of("a\nüb", 4), Place::At { line: 2, column: 2 });
-        assert_eq!(Place::of("a\nüb", 3), Place::At { line: 2, column: 1 }, "inside a character");
-        assert_eq!(Place::of("\u{feff}{", 3), Place::At { line: 1, column: 1 });
-        assert_eq!(Place::of("", 99), Place::At { line: 1, column: 1 });
+        let place = |text, offset| match Lines::new(text).place(offset) {
+            Place::At { line, column } => (line, column),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(place("a\nüb", 4), (2, 2));
+        assert_eq!(place("a\nüb", 3), (2, 1), "inside a character");
+        assert_eq!(place("a\n\nb", 1), (1, 2), "the line break is the end of its line");
+        assert_eq!(place("a\n\nb", 3), (3, 1));
+        assert_eq!(place("\u{feff}{", 3), (1, 1));
+        assert_eq!(place("", 99), (1, 1));
     }
 }

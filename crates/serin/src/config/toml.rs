@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use toml_edit::{Document, Item, TableLike};
 
 use super::entries::{Entries, Places};
-use super::report::{Note, Place};
+use super::report::{Lines, Note, Place};
 
 /// Reads one TOML document. Tables become dotted keys (`[ftp] port` is `ftp.port`), except where
 /// `whole` says that the key's value is the table itself.
@@ -13,18 +13,19 @@ use super::report::{Note, Place};
 ///
 /// The first syntax error.
 pub(crate) fn read(text: &str, whole: &dyn Fn(&str) -> bool) -> Result<Entries, Note> {
+    let lines = Lines::new(text);
     let document = Document::parse(text.to_owned()).map_err(|error| {
         let offset = error.span().map_or(0, |it| it.start);
         let message = error.message().lines().next().unwrap_or_default();
-        Note { place: Place::of(text, offset), key: String::new(), text: format!("not TOML: {message}") }
+        Note { place: lines.place(offset), key: String::new(), text: format!("not TOML: {message}") }
     })?;
-    let mut flat = Flat { text, whole, entries: Entries::default() };
+    let mut flat = Flat { lines: &lines, whole, entries: Entries::default() };
     flat.table(document.as_table(), "");
     Ok(flat.entries)
 }
 
 struct Flat<'a> {
-    text: &'a str,
+    lines: &'a Lines<'a>,
     whole: &'a dyn Fn(&str) -> bool,
     entries: Entries,
 }
@@ -80,7 +81,7 @@ impl Flat<'_> {
     }
 
     fn at(&self, span: Option<std::ops::Range<usize>>) -> Place {
-        span.map_or(Place::Nowhere, |it| Place::of(self.text, it.start))
+        span.map_or(Place::Nowhere, |it| self.lines.place(it.start))
     }
 }
 

@@ -103,7 +103,7 @@ session_time = 90000
             "8:1  ftq.enabled: no such setting; did you mean ftp.enabled?",
             "10:11  http.skindir: /skins/other cannot be read: entity not found",
             "12:1  tcpbanner_2.prot: no such setting; did you mean tcpbanner_2.port?",
-            "14:28  telnet.honeycreds.0.username: wants a string, got 1",
+            "14:28  telnet.honeycreds.0.username: wants a string, got a number",
             "14:46  telnet.honeycreds.1.password: is not a whole bcrypt hash",
             r#"16:14  ip.ignorelist: "10.0.0.0/255.0.0.0" wants a prefix length, such as 10.0.0.0/8, not a mask"#,
             r#"16:14  ip.ignorelist: "office" is no address and never matches"#,
