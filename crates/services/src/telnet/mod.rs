@@ -281,7 +281,11 @@ impl Telnet {
             (Keys::Linux, CONTROL_W) => self.erase_word(),
             (Keys::Linux, CONTROL_D) if name && self.line.is_empty() => self.over(out),
             (Keys::Linux, CONTROL_C) if !name => self.enter(out),
-            (Keys::Linux, CONTROL_C | CONTROL_Z | CONTROL_BACKSLASH) => {
+            (Keys::Linux, CONTROL_C | CONTROL_BACKSLASH) => {
+                self.show(byte);
+                self.over(out);
+            }
+            (Keys::Linux, CONTROL_Z) => {
                 self.line.clear();
                 self.show(byte);
             }

@@ -38,11 +38,12 @@ fn empty_names_are_asked_again_ten_times() {
 #[test]
 fn keys_mend_a_line_as_linux_does() {
     inline(&format!(
-        "@ set telnet.login_delay 0\n{BUSYBOX_OPENS}>> ab\\x7f\\x7f\\x7fx y\\x17z\\x15a\\x01\\tb\\x03root\\rzz\\x15s\\x7ft\\r\n\
-         << ab\\x08 \\x08\\x08 \\x08x y\\x08 \\x08z\\x08 \\x08\\x08 \\x08\\x08 \\x08a^A    b^Croot\\r\\nPassword: \\r\\n\n\
+        "@ set telnet.login_delay 0\n{BUSYBOX_OPENS}>> ab\\x7f\\x7f\\x7fx y\\x17z\\x15a\\x01\\tb\\x1aroot\\rzz\\x15s\\x7ft\\r\n\
+         << ab\\x08 \\x08\\x08 \\x08x y\\x08 \\x08z\\x08 \\x08\\x08 \\x08\\x08 \\x08a^A    b^Zroot\\r\\nPassword: \\r\\n\n\
          ! 6001 PASSWORD=\"t\" USERNAME=\"root\"\n<< Login incorrect\\r\\nsrv-files login: \n"
     ));
     inline(&format!("{BUSYBOX_OPENS}>> \\x04\n= closed\n"));
+    inline(&format!("{BUSYBOX_OPENS}>> ab\\x03\n<< ab^C\n= closed\n"));
 }
 
 #[test]
