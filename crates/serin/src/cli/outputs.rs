@@ -1,10 +1,103 @@
-//! provisional
-use super::Sensor;
-use std::io::Write;
+//! `serin outputs`: whether events get through.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
 use std::process::ExitCode;
-pub(super) fn status(_s: &Sensor, _json: bool, _out: &mut dyn Write) -> ExitCode {
-    ExitCode::SUCCESS
+
+use serin_store::Reader;
+
+use super::{Sensor, fail};
+use crate::outputs::{self, OutputStatus, State};
+
+/// Prints how each configured output is doing. Exit status 1 when one of them needs somebody.
+pub(super) fn status(sensor: &Sensor, json: bool, out: &mut dyn Write) -> ExitCode {
+    let statuses = match read(sensor) {
+        Ok(statuses) => statuses,
+        Err(error) => return fail(&format!("{error:#}")),
+    };
+    let written = if json {
+        serde_json::to_writer_pretty(&mut *out, &statuses)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out))
+    } else {
+        print(&statuses, out)
+    };
+    match written {
+        Err(error) => fail(&error),
+        Ok(()) if statuses.iter().all(OutputStatus::is_well) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+    }
 }
-pub(super) fn test(_s: &Sensor, _name: &str, _out: &mut dyn Write) -> ExitCode {
-    ExitCode::SUCCESS
+
+/// What the running (or last) sensor saved of each configured output.
+fn read(sensor: &Sensor) -> anyhow::Result<Vec<OutputStatus>> {
+    let config = sensor.load()?;
+    let reader = Reader::open(sensor.state().database())?;
+    let last = reader.stats()?.last_seq;
+    let mut saved: HashMap<String, _> =
+        reader.readers()?.into_iter().map(|it| (it.name.clone(), it)).collect();
+    let statuses = config.outputs.iter().map(|conf| {
+        let fresh = OutputStatus {
+            name: conf.name.clone(),
+            output: conf.output.name.to_owned(),
+            ..OutputStatus::default()
+        };
+        let Some(state) = saved.remove(&conf.name) else { return fresh };
+        let status = serde_json::from_str::<OutputStatus>(&state.status).unwrap_or(fresh);
+        OutputStatus { cursor: state.cursor, lag_events: last.saturating_sub(state.cursor), ..status }
+    });
+    Ok(statuses.collect())
+}
+
+fn print(statuses: &[OutputStatus], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<16} {:<10} {:<12} {:>8} {:>10} {:>8}  last success",
+        "output", "type", "state", "behind", "sent", "rejected"
+    )?;
+    for status in statuses {
+        let state = match status.state {
+            State::Ok => "ok",
+            State::BackingOff => "backing off",
+            State::Hold => "hold",
+            State::Disabled => "disabled",
+        };
+        writeln!(
+            out,
+            "{:<16} {:<10} {state:<12} {:>8} {:>10} {:>8}  {}",
+            status.name,
+            status.output,
+            status.lag_events,
+            status.sent,
+            status.rejected,
+            status.last_success.as_deref().unwrap_or("never")
+        )?;
+        for trouble in status.last_error.iter().filter(|_| status.state != State::Ok).chain(&status.warning) {
+            writeln!(out, "    {trouble}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends one labelled event through an output and tells whether the receiver confirmed it.
+pub(super) fn test(sensor: &Sensor, name: &str, out: &mut dyn Write) -> ExitCode {
+    let config = match sensor.load() {
+        Ok(config) => config,
+        Err(complaints) => return fail(&complaints),
+    };
+    let Some(conf) = config.outputs.iter().find(|it| it.name == name) else {
+        let known: Vec<_> = config.outputs.iter().map(|it| it.name.as_str()).collect();
+        return fail(&format!("no output is called {name:?}; configured are: {}", known.join(", ")));
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(outputs::test(conf)) {
+        Ok(confirmed) => match writeln!(out, "{name}: {confirmed}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Err(why) => fail(&format!("{name}: not delivered: {why}")),
+    }
 }

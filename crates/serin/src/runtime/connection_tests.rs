@@ -73,7 +73,7 @@ struct House {
 
 impl House {
     /// A port of the obedient service, with `session_bytes` and `per_source` as its limits.
-    async fn open(session_bytes: u64, per_source: usize) -> Self {
+    fn open(session_bytes: u64, per_source: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("serin.db");
         let options = serin_store::Options::new(&path);
@@ -140,7 +140,7 @@ fn told(record: &Record) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_peer_is_an_event_that_names_the_limit() {
-    let house = House::open(1000, 0).await;
+    let house = House::open(1000, 0);
     let (answer, records) = house.visit(b"", 1).await;
     assert_eq!(answer, "hello\n");
     assert!(told(&records[0]).starts_with("connection.broken "), "{}", told(&records[0]));
@@ -149,7 +149,7 @@ async fn a_silent_peer_is_an_event_that_names_the_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_leaves_is_a_touch_with_its_first_bytes() {
-    let house = House::open(1000, 0).await;
+    let house = House::open(1000, 0);
     let mut client = Client::connect(house.address).unwrap();
     client.write_all(b"x\xff\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -160,7 +160,7 @@ async fn a_peer_that_leaves_is_a_touch_with_its_first_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_rules_are_events_that_name_them() {
-    let house = House::open(200, 0).await;
+    let house = House::open(200, 0);
     let (_, records) = house.visit(b"b", 1).await;
     assert!(records[0].logdata.contains("a rule of the house"), "{}", records[0].logdata);
     let (_, records) = house.visit(&[b'h'; 100], 2).await;
@@ -171,7 +171,7 @@ async fn broken_rules_are_events_that_name_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_ends_one_conversation_and_is_told() {
-    let house = House::open(1000, 0).await;
+    let house = House::open(1000, 0);
     let (_, records) = house.visit(b"p", 2).await;
     let lines: Vec<String> = records.iter().map(|it| told(it)).collect();
     assert!(lines.iter().any(|it| it.starts_with("sensor.error ")), "{lines:?}");
@@ -187,7 +187,7 @@ async fn a_panic_ends_one_conversation_and_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_recorded_though_the_service_stops_during_the_wait_before_it() {
-    let house = House::open(1000, 0).await;
+    let house = House::open(1000, 0);
     let mut client = Client::connect(house.address).unwrap();
     client.write_all(b"w").unwrap();
     // Once this has come, the conversation is waiting.
@@ -200,7 +200,7 @@ async fn an_event_is_recorded_though_the_service_stops_during_the_wait_before_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_source_has_so_many_connections_and_no_more() {
-    let house = House::open(1000, 2).await;
+    let house = House::open(1000, 2);
     let mut clients: Vec<Client> = (0..2).map(|_| Client::connect(house.address).unwrap()).collect();
     let mut hello = [0; 6];
     for client in &mut clients {

@@ -229,7 +229,7 @@ impl Writer {
                     Command::Append(record) => batch.push(*record),
                     Command::Save => save = true,
                     Command::Retire(retention) => self.retire(retention),
-                    Command::Bury(letter) => self.bury(letter),
+                    Command::Bury(letter) => self.bury(&letter),
                     Command::Stop(done) => stop = Some(done),
                 }
                 command = if batch.len() < BATCH && stop.is_none() { queue.try_recv().ok() } else { None };
@@ -305,7 +305,7 @@ impl Writer {
         }
         self.retry_at = None;
         self.failures = 0;
-        let last = batch.last().map_or(0, |it| it.seq);
+        let newest = batch.last().map_or(0, |it| it.seq);
         {
             let mut tail = self.shared.tail.lock();
             for record in batch {
@@ -315,7 +315,7 @@ impl Writer {
                 tail.push_back(Arc::new(record));
             }
         }
-        self.shared.stored.send_replace(last);
+        self.shared.stored.send_replace(newest);
         if !self.lost.is_empty() {
             let lost = std::mem::take(&mut self.lost);
             let count: u64 = lost.values().sum();
@@ -368,8 +368,8 @@ impl Writer {
         let floor = self.shared.readers.lock().values().map(|it| it.cursor).min().unwrap_or(u64::MAX);
         let Some(store) = &mut self.store else { return };
         match store.retain(&retention, clock::now(), floor) {
-            Ok(retained) => {
-                for lost in retained.lost {
+            Ok(swept) => {
+                for lost in swept.lost {
                     let text = format!(
                         "output {} lost {} events, {} to {}: the store reached its largest size",
                         lost.reader, lost.events, lost.seqs.0, lost.seqs.1
@@ -377,7 +377,7 @@ impl Writer {
                     tracing::error!("{text}");
                     self.waiting.push_back(self.note(&text));
                 }
-                self.more_to_retire = retained.more.then_some(retention);
+                self.more_to_retire = swept.more.then_some(retention);
             }
             Err(error) => tracing::warn!(%error, "old events could not be deleted"),
         }
@@ -395,9 +395,9 @@ impl Writer {
         }
     }
 
-    fn bury(&mut self, letter: DeadLetter) {
+    fn bury(&mut self, letter: &DeadLetter) {
         if let Some(store) = &mut self.store
-            && let Err(error) = store.bury(std::slice::from_ref(&letter))
+            && let Err(error) = store.bury(std::slice::from_ref(letter))
         {
             tracing::error!(%error, output = letter.reader, seq = letter.seq, "a rejected event could not be put aside");
         }
