@@ -14,7 +14,7 @@ use serin_event::{Intent, Kind, Record, Severity, Timestamp, escape_into};
 use crate::Error;
 use crate::reader::{Reader, limit_of};
 use crate::rollup::listed;
-use crate::schema::{COLUMNS, Host, Names, SPAN, maybe_integer};
+use crate::schema::{COLUMNS, Host, Names, SPAN, address, maybe_integer};
 
 /// Which events. Each field that is set narrows the result; in a list, one of its values must match.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,12 @@ impl Default for Query {
 
 /// Kinds that are looked up one by one and merged; with more, few events do not match.
 const MERGED_KINDS_MAX: usize = 24;
+
+/// Addresses of a network that are looked up one by one and merged.
+const MERGED_HOSTS_MAX: usize = if cfg!(test) { 4 } else { 256 };
+
+/// Events read for that at most; so that a large limit does not fill the memory.
+const MERGED_EVENTS_MAX: usize = if cfg!(test) { 150 } else { 50_000 };
 
 impl Query {
     /// Whether a record is meant: the same answer that the store gives, for records that just came in.
@@ -150,7 +156,8 @@ impl Reader {
     pub fn query(&self, query: &Query) -> Result<Vec<Record>, Error> {
         let direction = if query.newest_first { "DESC" } else { "ASC" };
         let mut found = Vec::new();
-        let branches = self.branches(query)?;
+        let sources = self.spread(query)?;
+        let branches = self.branches(query, &sources)?;
         let alone = branches.len() == 1;
         for Branch { index, condition, mut values } in branches {
             let sql = format!(
@@ -180,7 +187,8 @@ impl Reader {
             return Ok(self.stats()?.events);
         }
         let mut count = 0;
-        for Branch { index, condition, values } in self.branches(query)? {
+        let sources = IpNet::aggregate(&query.sources);
+        for Branch { index, condition, values } in self.branches(query, &sources)? {
             let sql = format!("SELECT count(*) FROM events {index} WHERE {condition}");
             count += self.ask(|connection, _| {
                 let mut statement = connection.prepare_cached(&sql)?;
@@ -191,9 +199,53 @@ impl Reader {
     }
 
     /// The SELECTs that answer a question; no event is in two of them.
-    fn branches(&self, query: &Query) -> Result<Vec<Branch>, Error> {
+    fn branches(&self, query: &Query, sources: &[IpNet]) -> Result<Vec<Branch>, Error> {
         let Some((low, high)) = self.numbers(query)? else { return Ok(Vec::new()) };
-        self.ask(|_, names| Ok(branches(query, names, low, high)))
+        self.ask(|_, names| Ok(branches(query, sources, names, low, high)))
+    }
+
+    /// The asked sources, without what another of them contains. A network becomes the addresses in it
+    /// that sent something, if they are few: each is walked in order, while the whole must be sorted.
+    fn spread(&self, query: &Query) -> Result<Vec<IpNet>, Error> {
+        let mut spread = Vec::new();
+        for net in IpNet::aggregate(&query.sources) {
+            let single = net.prefix_len() == net.max_prefix_len();
+            let hosts = if single { None } else { self.hosts_in(&net)? };
+            match hosts {
+                Some(hosts) if hosts.len().saturating_mul(query.limit) <= MERGED_EVENTS_MAX => {
+                    spread.extend(hosts);
+                }
+                _ => spread.push(net),
+            }
+        }
+        Ok(spread)
+    }
+
+    /// The addresses of a network that sent something; nothing if they are many.
+    fn hosts_in(&self, net: &IpNet) -> Result<Option<Vec<IpNet>>, Error> {
+        self.ask(|connection, _| {
+            let mut statement = connection.prepare_cached(
+                "SELECT min(src_host) FROM events INDEXED BY events_by_source \
+                 WHERE src_host IS NOT NULL AND src_host >= ?1 AND src_host <= ?2",
+            )?;
+            let last = Host::from(net.broadcast());
+            let mut from = Host::from(net.network()).bytes().to_vec();
+            let mut hosts = Vec::new();
+            // An address of the other family can lie between in the order of bytes; it is stepped over.
+            for _ in 0..MERGED_HOSTS_MAX {
+                let mut rows = statement.query((&from, last.bytes()))?;
+                let bytes = match rows.next()? {
+                    Some(row) => row.get_ref(0)?.as_blob_or_null().ok().flatten().map(<[u8]>::to_vec),
+                    None => None,
+                };
+                let Some(bytes) = bytes else { return Ok(Some(hosts)) };
+                hosts.extend(address(&bytes).filter(|it| net.contains(it)).map(IpNet::from));
+                from = bytes;
+                // The next one in the order of bytes.
+                from.push(0);
+            }
+            Ok(None)
+        })
     }
 
     /// The lowest and the highest number that can be meant.
@@ -240,7 +292,7 @@ impl Branch {
     }
 }
 
-fn branches(query: &Query, names: &Names, low: i64, high: i64) -> Vec<Branch> {
+fn branches(query: &Query, sources: &[IpNet], names: &Names, low: i64, high: i64) -> Vec<Branch> {
     let base = base(query, low, high);
     let mut meant: Vec<_> = names.kinds.iter().filter(|it| query.names(it.1)).collect();
     meant.sort_unstable_by_key(|it| *it.0);
@@ -255,7 +307,7 @@ fn branches(query: &Query, names: &Names, low: i64, high: i64) -> Vec<Branch> {
         }
     };
     if !query.sources.is_empty() {
-        return by_source(query, &base, &kinds);
+        return by_source(sources, &base, &kinds);
     }
     if query.honeycred == Some(true) {
         return vec![base.with("INDEXED BY events_with_bait", &kinds, [])];
@@ -273,9 +325,7 @@ fn branches(query: &Query, names: &Names, low: i64, high: i64) -> Vec<Branch> {
     branches
 }
 
-fn by_source(query: &Query, base: &Branch, kinds: &str) -> Vec<Branch> {
-    // Without what another of them contains.
-    let nets = IpNet::aggregate(&query.sources);
+fn by_source(nets: &[IpNet], base: &Branch, kinds: &str) -> Vec<Branch> {
     let branch = |net: &IpNet| {
         let blob = |address| Value::Blob(Host::from(address).bytes().to_vec());
         if net.prefix_len() == net.max_prefix_len() {
