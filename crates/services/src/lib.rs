@@ -21,6 +21,7 @@ pub mod dialogue;
 mod ftp;
 mod git;
 mod http;
+mod httpproxy;
 mod https;
 pub mod replay;
 mod tcpbanner;
@@ -37,8 +38,15 @@ use conf::{Complaint, Conf, Key};
 use dialogue::Opener;
 
 /// All services, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&Service] =
-    &[&ftp::SERVICE, &git::SERVICE, &http::SERVICE, &https::SERVICE, &tcpbanner::SERVICE, &telnet::SERVICE];
+pub static ALL: &[&Service] = &[
+    &ftp::SERVICE,
+    &git::SERVICE,
+    &http::SERVICE,
+    &httpproxy::SERVICE,
+    &https::SERVICE,
+    &tcpbanner::SERVICE,
+    &telnet::SERVICE,
+];
 
 /// What the daemon must know of a protocol. The rest is the protocol's own business.
 #[derive(Debug)]
