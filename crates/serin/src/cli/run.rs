@@ -15,7 +15,7 @@ use super::{Sensor as Arguments, fail};
 use crate::config::{Config, NOTHING_STARTED};
 use crate::outputs::manager::Manager;
 use crate::outputs::{self, OutputConf, Owner};
-use crate::runtime::journal::{Journal, Opened, replacement};
+use crate::runtime::journal::{Journal, Opened};
 use crate::runtime::privileges::{self, Plan};
 use crate::runtime::running::Running;
 use crate::runtime::sensor::{self, Sensor, Unavailable, Wanted};
@@ -170,5 +170,5 @@ fn open_journal(config: &Config, state: &StateDir) -> anyhow::Result<(Journal, O
     let reader = Reader::open(&options.path).context("the event store")?;
     let journal = Journal::start(Opened { store, reader, options, node_id: config.node_id.as_str().into() })
         .context("the event store's thread")?;
-    Ok((journal, replacement(&opened.found)))
+    Ok((journal, opened.alarm()))
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serin_event::{Event, Record, Tainted, Timestamp, Value, kinds};
-use serin_store::{DeadLetter, Found, ReaderState, Retention, Store};
+use serin_store::{DeadLetter, ReaderState, Retention, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock;
@@ -58,6 +58,8 @@ enum Command {
     /// Delete what is too old or too much.
     Retire(Retention),
     Bury(DeadLetter),
+    /// Somebody who read found the database damaged.
+    Damaged(String),
     Stop(oneshot::Sender<()>),
 }
 
@@ -132,6 +134,9 @@ impl Journal {
             Ok(Ok(records)) => records.into_iter().map(Arc::new).collect(),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "store cannot be read");
+                if let serin_store::Error::Corrupt { .. } = error {
+                    let _ = self.commands.send(Command::Damaged(error.to_string())).await;
+                }
                 tokio::time::sleep(RETRY_FIRST).await;
                 Vec::new()
             }
@@ -230,6 +235,7 @@ impl Writer {
                     Command::Save => save = true,
                     Command::Retire(retention) => self.retire(retention),
                     Command::Bury(letter) => self.bury(&letter),
+                    Command::Damaged(reason) => self.replace(&reason),
                     Command::Stop(done) => stop = Some(done),
                 }
                 command = if batch.len() < BATCH && stop.is_none() { queue.try_recv().ok() } else { None };
@@ -355,7 +361,7 @@ impl Writer {
                 }
                 self.store = Some(store);
                 self.retry_at = None;
-                if let Some(text) = replacement(&opened.found) {
+                if let Some(text) = opened.alarm() {
                     tracing::error!("{text}");
                     self.waiting.push_back(self.note(&text));
                 }
@@ -369,7 +375,9 @@ impl Writer {
         let Some(store) = &mut self.store else { return };
         match store.retain(&retention, clock::now(), floor) {
             Ok(swept) => {
-                for lost in swept.lost {
+                // Readers that nobody uses any more are still in the store, and miss nothing.
+                let used = |name: &str| self.shared.readers.lock().contains_key(name);
+                for lost in swept.lost.iter().filter(|it| used(&it.reader)) {
                     let text = format!(
                         "output {} lost {} events, {} to {}: the store reached its largest size",
                         lost.reader, lost.events, lost.seqs.0, lost.seqs.1
@@ -422,15 +430,6 @@ impl Writer {
             details: "{}".into(),
         }
     }
-}
-
-/// What to tell when a damaged database was replaced; nothing for a good one.
-pub(crate) fn replacement(found: &Found) -> Option<String> {
-    let Found::MovedAside { to, reason, salvaged, .. } = found else { return None };
-    Some(format!(
-        "the event database was damaged ({reason}) and moved to {}; a new one is in use, with {salvaged} events of the old",
-        to.display()
-    ))
 }
 
 /// Records on their way to the writer; beyond it, a peer waits.

@@ -27,8 +27,8 @@ pub(crate) fn hello_is_whole(bytes: &[u8]) -> bool {
                     let length = u32::from_be_bytes([0, length[0], length[1], length[2]]) as usize;
                     reader.0.len() >= length || length > HELLO_MAX
                 }
+                (Ok(1), Err(_)) | (Err(_), _) => false,
                 (Ok(_), _) => true,
-                _ => false,
             }
         }
         Err(Short(_)) => false,
@@ -242,3 +242,88 @@ const POINT_FORMATS: u16 = 11;
 const SIGNATURE_ALGORITHMS: u16 = 13;
 const ALPN: u16 = 16;
 const SUPPORTED_VERSIONS: u16 = 43;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of JA4's own description: Chrome of 2023.
+    fn chrome() -> Hello {
+        let numbers = |text: &str| text.split(',').map(|it| u16::from_str_radix(it, 16).unwrap()).collect();
+        Hello {
+            version: 0x0303,
+            ciphers: numbers(
+                "0a0a,1301,1302,1303,c02b,c02f,c02c,c030,cca9,cca8,c013,c014,009c,009d,002f,0035",
+            ),
+            extensions: numbers(
+                "2a2a,001b,0000,0033,0010,4469,0017,002d,000d,0005,0023,0012,002b,ff01,000b,000a,0015",
+            ),
+            signatures: numbers("0403,0804,0401,0503,0805,0501,0806,0601"),
+            versions: numbers("3a3a,0304,0303"),
+            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            sni: "example.com".to_owned(),
+            ..Hello::default()
+        }
+    }
+
+    #[test]
+    fn ja4_is_as_its_description_has_it() {
+        assert_eq!(chrome().ja4(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+    }
+
+    #[test]
+    fn ja3_is_as_its_description_has_it() {
+        let hello = Hello {
+            version: 769,
+            ciphers: vec![47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4],
+            extensions: vec![0, 10, 11],
+            groups: vec![23, 24, 25],
+            formats: vec![0],
+            ..Hello::default()
+        };
+        assert_eq!(hello.ja3(), "ada70206e40642a3e4461f35503241d5");
+    }
+
+    /// A ClientHello as rustls sends it.
+    fn from_rustls() -> Vec<u8> {
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let name = "intranet.example".try_into().unwrap();
+        let mut client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_real_hello_is_read_and_known_to_be_whole_only_at_its_end() {
+        let hello = from_rustls();
+        assert!(hello_is_whole(&hello));
+        for at in 0..hello.len() {
+            assert!(!hello_is_whole(&hello[..at]), "whole after {at} of {}", hello.len());
+        }
+        let peer = fingerprint(&hello);
+        assert_eq!(peer.sni, "intranet.example");
+        assert!(peer.ja4.starts_with("t13d") && peer.ja3.len() == 32, "{peer:?}");
+    }
+
+    #[test]
+    fn nonsense_is_no_hello_and_harms_nobody() {
+        assert!(hello_is_whole(b"GET / HTTP/1.1"));
+        assert_eq!(fingerprint(b"GET / HTTP/1.1"), TlsPeer::default());
+        let hello = from_rustls();
+        for at in 0..hello.len() {
+            let mut damaged = hello.clone();
+            damaged[at] ^= 0xff;
+            let _ = (hello_is_whole(&damaged), fingerprint(&damaged));
+            let _ = fingerprint(&hello[..at]);
+        }
+        // A length that never comes is given up at the bound.
+        let endless = [[22, 3, 1, 0xff, 0xff].as_slice(), &[0; HELLO_MAX]].concat();
+        assert!(hello_is_whole(&endless));
+    }
+}
