@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::engine::{Orders, Task};
 use super::feed::Feed;
@@ -15,6 +15,8 @@ use super::{Output, OutputConf, Owner};
 
 /// How long the outputs get to hand over what is stored when the sensor stops.
 const GRACE: Duration = Duration::from_secs(5);
+/// At the stop: when nothing was stored for this time, what the sensor said last is stored as well.
+const QUIET: Duration = Duration::from_millis(100);
 /// A task that ended unexpectedly is started again after this time.
 const RESTART: Duration = Duration::from_secs(5);
 
@@ -26,6 +28,8 @@ pub(crate) struct Prepared(Vec<(OutputConf, Option<Box<dyn Output>>)>);
 #[derive(Debug, Default)]
 pub(crate) struct Manager {
     running: Vec<Running>,
+    /// The last stored number, once there is a journal.
+    stored: Option<watch::Receiver<u64>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +44,8 @@ impl Prepared {
     /// Begins the deliveries.
     pub(crate) fn start<F: Feed + Clone + 'static>(self, feed: &F) -> Manager {
         let feed: Arc<dyn Feed> = Arc::new(feed.clone());
-        Manager { running: self.0.into_iter().map(|(conf, output)| run(conf, output, &feed)).collect() }
+        let running = self.0.into_iter().map(|(conf, output)| run(conf, output, &feed)).collect();
+        Manager { running, stored: Some(feed.stored()) }
     }
 }
 
@@ -91,6 +96,11 @@ impl Manager {
 
     /// Lets all hand over what is stored, for a few seconds, and saves where they stand.
     pub(crate) async fn stop(&mut self) {
+        if let Some(stored) = &mut self.stored {
+            let quiet = async { while let Ok(Ok(())) = timeout(QUIET, stored.changed()).await {} };
+            // Whatever goes on being stored, the grace below is enough for.
+            let _ = timeout(QUIET * 10, quiet).await;
+        }
         stop(std::mem::take(&mut self.running)).await;
     }
 }

@@ -157,3 +157,17 @@ async fn a_new_configuration_disturbs_only_what_it_changes() {
     manager.stop().await;
     assert_eq!((memory.cursor("it"), memory.cursor("third"), memory.cursor("second")), (2, 2, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_a_moment_after_the_stop_is_delivered_too() {
+    let memory = Memory::new();
+    let (conf, seen) = conf(&SCRIPTED, |_| all(Outcome::Delivered));
+    let mut manager = Manager::prepare(&[conf], None).start(&memory);
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        memory.store(1);
+    };
+    tokio::join!(manager.stop(), late);
+    assert_eq!(seen.lock().len(), 1);
+    assert_eq!(memory.cursor("it"), 1);
+}
