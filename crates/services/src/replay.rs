@@ -20,6 +20,7 @@
 //! | `# …` | a remark: which client and server spoke, when, how it was recorded |
 //! | `@ set KEY JSON` | a setting, instead of its default |
 //! | `@ file KEY PATH TEXT` | a file in the folder that KEY names, escaped as below |
+//! | `@ plain` | the client speaks plainly to a port that wants TLS from the first byte |
 //! | `@ segments` | each run of client lines is one segment, and is never cut up differently |
 //! | `> TEXT`, `< TEXT` | a line that the client says, that we must say; ends in CR LF |
 //! | `>> TEXT`, `<< TEXT` | the same without a line ending |
@@ -40,9 +41,9 @@ use std::time::Duration;
 
 use serin_event::{Event, Timestamp, Value};
 
-use crate::Service;
 use crate::conf::{Conf, File, Folder};
-use crate::dialogue::{Action, Actions, Closed, Dialogue, Opening};
+use crate::dialogue::{Action, Actions, Closed, Dialogue, Opening, TlsPeer};
+use crate::{Service, Tls};
 
 /// 2026-11-22 00:00:00 UTC.
 pub const NOW: Timestamp = Timestamp(1_795_305_600_000_000);
@@ -235,16 +236,17 @@ pub fn settings_of(session: &str) -> Conf {
 #[allow(clippy::panic, reason = "a session that does not fit its service is a mistake in a test")]
 fn play(service: &Service, session: &str, slice: usize) -> Vec<Did> {
     let conf = settings_of(session);
-    let mut player = match (service.build)(&conf) {
-        Ok(listening) => match listening.first() {
-            Some(first) => {
-                Player { dialogue: (first.open)(), did: Vec::new(), ended: false, out: Actions::new(NOW) }
-            }
-            None => panic!("{}: the session's settings open no port", service.name),
-        },
+    let listening = match (service.build)(&conf) {
+        Ok(listening) => listening,
         Err(complaints) => panic!("{}: {complaints:?}", service.name),
     };
-    player.dialogue.open(&opening(service.port), &mut player.out);
+    let Some(first) = listening.first() else {
+        panic!("{}: the session's settings open no port", service.name)
+    };
+    let mut player =
+        Player { dialogue: (first.open)(), did: Vec::new(), ended: false, out: Actions::new(NOW) };
+    let plain = session.lines().any(|it| it.trim() == "@ plain");
+    player.dialogue.open(&opening(service.port, &first.tls, plain), &mut player.out);
     player.act();
     let mut held = Vec::new();
     let mut run: Vec<u8> = Vec::new();
@@ -267,8 +269,15 @@ fn play(service: &Service, session: &str, slice: usize) -> Vec<Did> {
     player.did
 }
 
-fn opening(port: u16) -> Opening {
-    Opening { peer: ([192, 0, 2, 7], 40000).into(), local: ([192, 0, 2, 1], port).into(), seed: 1, tls: None }
+/// Where the port speaks TLS from the first byte, what is played is what is inside it.
+fn opening(port: u16, tls: &Tls, plain: bool) -> Opening {
+    let inside = matches!(tls, Tls::AtOnce(_)) && !plain;
+    Opening {
+        peer: ([192, 0, 2, 7], 40000).into(),
+        local: ([192, 0, 2, 1], port).into(),
+        seed: 1,
+        tls: inside.then(TlsPeer::default),
+    }
 }
 
 struct Player {
@@ -366,7 +375,7 @@ pub fn drive_with(service: &Service, conf: &Conf, bytes: &[u8]) {
         let mut dialogue = (listening.open)();
         let mut out = Actions::new(NOW);
         let mut held = Vec::new();
-        dialogue.open(&opening(listening.port), &mut out);
+        dialogue.open(&opening(listening.port, &listening.tls, false), &mut out);
         let mut ended = false;
         let mut answered = 0;
         for chunk in bytes.chunks(7) {

@@ -182,6 +182,13 @@ impl Http {
             }
             Reading::Whole(head, rest) => (head, rest),
         };
+        let plain = self.opening.as_ref().is_some_and(|it| it.tls.is_none()) && self.site.is_secure();
+        let head = if plain { Head { fault: head.fault.or(Some(Fault::Plain)), ..head } } else { head };
+        if plain && !self.site.product.answers_plain(&head) {
+            self.state = State::Over;
+            out.close();
+            return Some(b"");
+        }
         if head.fault.is_some() || (head.body == Framing::None && !expects(&head)) {
             self.answer(&head, b"", out);
             return Some(rest);

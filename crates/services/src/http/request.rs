@@ -90,6 +90,8 @@ pub(crate) enum Fault {
     Timeout,
     /// The target has a scheme that is not served.
     Scheme,
+    /// It came without TLS to a port that wants it.
+    Plain,
     /// The body is no chunked body.
     Body,
     /// The body is too large.

@@ -8,7 +8,7 @@ use serin_event::{Event, Kind, Tainted, Timestamp, Value, kinds};
 use super::file;
 use super::form::{self, Credentials};
 use super::product::{Family, From, Product, Reply, Wire};
-use super::request::{Head, Version};
+use super::request::{Fault, Head, Version};
 use super::skin::{Found, Skin};
 use super::target::{Unresolved, resolve};
 use crate::dialogue::Opening;
@@ -81,6 +81,11 @@ impl Site {
         }
     }
 
+    /// Whether this is the site behind TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.product.port == 443
+    }
+
     fn closes(&self, request: &Request<'_>, reply: &Reply<'_>) -> bool {
         reply.close || request.head.close || self.left(request) == 0
     }
@@ -93,12 +98,14 @@ impl Site {
     fn write(&self, request: &Request<'_>, reply: &Reply<'_>, close: bool) -> Vec<u8> {
         let head = request.head;
         let date = self.date(request.now);
+        // Apache answers this one in place of another request.
+        let other = head.fault == Some(Fault::Plain) && self.product.family == Family::Apache;
         self.product.write(
             reply,
             &Wire {
                 date: &date,
-                bare: head.version == Version::V09,
-                head_only: !head.wants_body(),
+                bare: head.version == Version::V09 && !other,
+                head_only: !head.wants_body() && !other,
                 old: head.version < Version::V11,
                 close,
                 keep: head.keep,

@@ -162,7 +162,8 @@ fn sentence(product: &Product, code: u16, head: &Head<'_>, more: &str, out: &mut
 /// `<address>`: the host as the client named it, the port from there too.
 fn signature(product: &Product, head: &Head<'_>, out: &mut Vec<u8>) {
     let named = head.host().filter(|_| head.fault.is_none_or(is_late));
-    let usual = product.port.to_string();
+    // Before TLS is spoken it does not know that it speaks it.
+    let usual = if head.fault == Some(Fault::Plain) { 80 } else { product.port }.to_string();
     let (host, port) = match named {
         Some(named) => {
             let digits = named.iter().rev().take_while(|it| it.is_ascii_digit()).count();
@@ -208,6 +209,7 @@ pub(super) fn moved(product: &Product, head: &Head<'_>, location: &str) -> Reply
 
 pub(super) fn refuse(product: &Product, fault: Fault, head: &Head<'_>) -> Reply<'static> {
     match fault {
+        Fault::Plain => page(product, 400, head, PLAIN),
         Fault::LineTooLong => page(product, 414, head, ""),
         Fault::FieldTooLarge => {
             page(product, 400, head, "Size of a request header field exceeds server limit.")
@@ -226,6 +228,8 @@ pub(super) fn refuse(product: &Product, fault: Fault, head: &Head<'_>) -> Reply<
     }
 }
 
+const PLAIN: &str = "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />\n Instead use the \
+                     HTTPS scheme to access this URL, please.<br />\n";
 const TYPE: &str =
     "<!DOCTYPE HTML PUBLIC \"-//W3C//DTD HTML 4.01//EN\" \"http://www.w3.org/TR/html4/strict.dtd\">\n";
 const OLD_TYPE: &str = "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n";

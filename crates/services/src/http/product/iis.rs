@@ -91,7 +91,13 @@ pub(super) fn refuse(fault: Fault) -> Reply<'static> {
             "Request Entity Too Large",
             "Request Entity Too Large</h2>\r\n<hr><p>HTTP Error 413. The request entity is too large.",
         ),
-        Fault::Line | Fault::Coding | Fault::Method | Fault::Expectation | Fault::Body | Fault::Scheme => (
+        Fault::Line
+        | Fault::Coding
+        | Fault::Method
+        | Fault::Expectation
+        | Fault::Body
+        | Fault::Plain
+        | Fault::Scheme => (
             400,
             "Bad Request",
             "Bad Request - Invalid URL</h2>\r\n<hr><p>HTTP Error 400. The request URL is invalid.",

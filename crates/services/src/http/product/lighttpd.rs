@@ -32,7 +32,13 @@ pub(super) fn status_of(fault: Fault) -> u16 {
         Fault::Version => 505,
         Fault::Timeout => 408,
         Fault::BodyTooLarge => 413,
-        Fault::Line | Fault::Fields | Fault::Method | Fault::Expectation | Fault::Body | Fault::Scheme => 400,
+        Fault::Line
+        | Fault::Fields
+        | Fault::Method
+        | Fault::Expectation
+        | Fault::Body
+        | Fault::Plain
+        | Fault::Scheme => 400,
     }
 }
 

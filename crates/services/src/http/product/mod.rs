@@ -228,6 +228,17 @@ impl Product {
         Reply { location: Some(location), ..reply }
     }
 
+    /// Whether a request that came without TLS to a port that wants it gets an answer: OpenSSL
+    /// knows a request by its first letters, nginx reads it all.
+    pub(crate) fn answers_plain(&self, head: &Head<'_>) -> bool {
+        let known = matches!(head.method, b"GET" | b"POST" | b"HEAD" | b"PUT");
+        match self.family {
+            Family::Nginx => true,
+            Family::Apache => known && head.fault == Some(Fault::Plain),
+            Family::Lighttpd | Family::Iis => false,
+        }
+    }
+
     /// The answer as bytes.
     pub(crate) fn write(&self, reply: &Reply<'_>, wire: &Wire<'_>) -> Vec<u8> {
         let body = reply.body.as_ref();

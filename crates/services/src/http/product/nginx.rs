@@ -94,6 +94,7 @@ pub(super) fn refuse(product: &Product, fault: Fault, head: &Head<'_>) -> Reply<
         Fault::FieldTooLarge | Fault::TooManyFields => {
             page(product, 400, head, "Request Header Or Cookie Too Large")
         }
+        Fault::Plain => page(product, 400, head, "The plain HTTP request was sent to HTTPS port"),
         Fault::LineTooLong => page(product, 414, head, ""),
         Fault::Version => page(product, 505, head, ""),
         Fault::Coding => page(product, 501, head, ""),
