@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serin_services::conf::Identity;
 use serin_store::{Reader, Store};
 
 use super::{Sensor as Arguments, fail};
 use crate::config::{Config, NOTHING_STARTED};
 use crate::outputs::manager::Manager;
 use crate::outputs::{self, OutputConf, Owner};
+use crate::runtime::certificates::Certificates;
 use crate::runtime::journal::{Journal, Opened};
 use crate::runtime::privileges::{self, Plan};
 use crate::runtime::running::Running;
@@ -53,7 +53,7 @@ struct Prepared {
     arguments: Arguments,
     config: Config,
     state: StateDir,
-    identity: Identity,
+    certificates: Certificates,
     ports: Vec<(Wanted, BoundSocket)>,
     unavailable: Vec<Unavailable>,
     console: Option<BoundSocket>,
@@ -69,7 +69,8 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
     state.create()?;
     let identity = state.identity(&config.hostname)?;
     raise_descriptor_limit();
-    let (wanted, mut unavailable) = sensor::wanted(&config, &identity, &state);
+    let mut certificates = Certificates::new(state.clone(), identity);
+    let (wanted, mut unavailable) = sensor::wanted(&config, &mut certificates);
     let mut ports = Vec::new();
     for port in wanted {
         match sensor::open(&port, sensor::only_v6(&config)) {
@@ -104,7 +105,7 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
         arguments: arguments.clone(),
         config,
         state,
-        identity,
+        certificates,
         ports,
         unavailable,
         console,
@@ -139,7 +140,7 @@ impl Prepared {
 
     async fn serve(self) -> anyhow::Result<()> {
         let (journal, replaced) = open_journal(&self.config, &self.state)?;
-        let mut sensor = Sensor::new(&self.config, self.identity, self.state, &journal);
+        let mut sensor = Sensor::new(&self.config, self.certificates, &self.state, &journal);
         let mut unavailable = self.unavailable;
         for (wanted, socket) in self.ports {
             if let Err(error) = sensor.serve(wanted, socket, &self.config) {

@@ -27,8 +27,45 @@ pub(crate) struct CertificateError {
     why: String,
 }
 
+/// The certificates of a sensor, as rustls needs them.
+pub(crate) struct Certificates {
+    state: StateDir,
+    identity: Identity,
+    loaded: Vec<(Certificate, Arc<ServerConfig>)>,
+}
+
+impl Certificates {
+    /// None yet.
+    pub(crate) fn new(state: StateDir, identity: Identity) -> Self {
+        Self { state, identity, loaded: Vec::new() }
+    }
+
+    /// Who the certificates speak of.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The certificate that is wanted, read anew. Where that fails, as it does with a key that only
+    /// root may read once we are not root any more, the one read before serves on.
+    pub(crate) fn get(&mut self, wanted: &Certificate) -> Result<Arc<ServerConfig>, CertificateError> {
+        let before = self.loaded.iter().position(|it| it.0 == *wanted);
+        match (server_config(wanted, &self.state, &self.identity), before) {
+            (Ok(config), Some(at)) => {
+                self.loaded[at].1 = config.clone();
+                Ok(config)
+            }
+            (Ok(config), None) => {
+                self.loaded.push((wanted.clone(), config.clone()));
+                Ok(config)
+            }
+            (Err(_), Some(at)) => Ok(self.loaded[at].1.clone()),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
 /// What rustls needs to show this certificate; made and kept first where there is none.
-pub(crate) fn server_config(
+fn server_config(
     wanted: &Certificate,
     state: &StateDir,
     identity: &Identity,
@@ -148,13 +185,16 @@ mod tests {
         state.create().unwrap();
         let identity = Identity { host: "srv-files03".to_owned(), seed: 77 };
         let wanted = Certificate { files: None, name: None, alpn: &[b"http/1.1"] };
-        let config = server_config(&wanted, &state, &identity).unwrap();
+        let mut certificates = Certificates::new(state.clone(), identity);
+        let config = certificates.get(&wanted).unwrap();
         assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
         let path = state.certificate("srv-files03.key");
         let key = std::fs::read(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        server_config(&wanted, &state, &identity).unwrap();
+        certificates.get(&wanted).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), key, "the second start made another key");
+        std::fs::write(&path, "not readable any more").unwrap();
+        assert!(certificates.get(&wanted).is_ok(), "the one that was read serves on");
     }
 
     #[test]

@@ -60,6 +60,8 @@ enum Command {
     Bury(DeadLetter),
     /// Somebody who read found the database damaged.
     Damaged(String),
+    /// Answer when all before this is durable, or cannot be.
+    Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -193,6 +195,14 @@ impl Journal {
         &self.shared.path
     }
 
+    /// Returns when everything appended so far is durable, as far as the store can write at all.
+    pub(crate) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.commands.send(Command::Flush(done)).await.is_ok() {
+            let _ = flushed.await;
+        }
+    }
+
     /// Writes what waits, and ends the writer.
     pub(crate) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
@@ -227,7 +237,7 @@ impl Writer {
                 thread::sleep(GATHER);
             }
             let mut batch = Vec::with_capacity(last_batch.max(1));
-            let (mut stop, mut save) = (None, false);
+            let (mut stop, mut save, mut flushed) = (None, false, Vec::new());
             let mut command = Some(command);
             while let Some(next) = command {
                 match next {
@@ -236,6 +246,7 @@ impl Writer {
                     Command::Retire(retention) => self.retire(retention),
                     Command::Bury(letter) => self.bury(&letter),
                     Command::Damaged(reason) => self.replace(&reason),
+                    Command::Flush(done) => flushed.push(done),
                     Command::Stop(done) => stop = Some(done),
                 }
                 command = if batch.len() < BATCH && stop.is_none() { queue.try_recv().ok() } else { None };
@@ -246,6 +257,9 @@ impl Writer {
                 self.retry_at = None;
             }
             self.write(batch);
+            for done in flushed {
+                let _ = done.send(());
+            }
             if save || stop.is_some() {
                 self.save_readers();
             }

@@ -2,7 +2,7 @@
 //! how it takes a new configuration, how it ends.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -53,7 +53,7 @@ impl Running {
             seats: sensor.seats.clone(),
             facts: RwLock::default(),
         });
-        let config_changed = modified(config.file.as_ref());
+        let config_changed = config.file.as_deref().and_then(modified);
         let running =
             Self { reload, config, sensor, outputs, journal, unavailable, view, config_changed, seconds: 0 };
         running.refresh_view();
@@ -149,7 +149,7 @@ impl Running {
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => {
                     self.outputs.reopen();
-                    self.take_new_configuration().await;
+                    self.look_for_configuration(true).await;
                 }
                 _ = second.tick() => self.each_second().await,
             }
@@ -165,12 +165,20 @@ impl Running {
         if self.seconds % RETIRE_EVERY == 1 {
             self.journal.retire(self.config.store.retention()).await;
         }
-        let changed = modified(self.config.file.as_ref());
-        if changed.is_some() && changed != self.config_changed {
+        self.look_for_configuration(false).await;
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// Reads the configuration again if it changed, or if somebody asked for it. A file that has not
+    /// changed and that we may not read any more, since we are not root any more, is left alone.
+    async fn look_for_configuration(&mut self, asked: bool) {
+        let Some(file) = &self.config.file else { return };
+        let changed = modified(file);
+        let fresh = changed.is_some() && changed != self.config_changed;
+        if fresh || (asked && std::fs::File::open(file).is_ok()) {
             self.config_changed = changed;
             self.take_new_configuration().await;
         }
-        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
     }
 
     /// Reads the configuration again. One with mistakes changes nothing.
@@ -201,6 +209,7 @@ impl Running {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         let orderly = async {
             self.sensor.stop().await;
+            self.journal.flush().await;
             self.outputs.stop().await;
             self.journal.stop().await;
         };
@@ -229,8 +238,8 @@ impl Signals {
     }
 }
 
-fn modified(file: Option<&PathBuf>) -> Option<SystemTime> {
-    std::fs::metadata(file?).and_then(|it| it.modified()).ok()
+fn modified(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|it| it.modified()).ok()
 }
 
 /// The order in which OpenCanary tells that it added its services.

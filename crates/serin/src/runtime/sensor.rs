@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use serin_event::kinds;
-use serin_services::conf::{Conf, Identity};
+use serin_services::conf::Conf;
 use serin_services::{Listening, Service, Tls};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::certificates::server_config;
+use super::certificates::Certificates;
 use super::connection::STOPPING;
 use super::floods::Floods;
 use super::journal::Journal;
@@ -40,12 +40,8 @@ pub(crate) struct Unavailable {
 }
 
 /// All ports that `config` wants. What cannot be had is told and left out.
-pub(crate) fn wanted(
-    config: &Config,
-    identity: &Identity,
-    state: &StateDir,
-) -> (Vec<Wanted>, Vec<Unavailable>) {
-    let conf = &Conf::clone(&config.services).with_identity(identity.clone());
+pub(crate) fn wanted(config: &Config, certificates: &mut Certificates) -> (Vec<Wanted>, Vec<Unavailable>) {
+    let conf = &Conf::clone(&config.services).with_identity(certificates.identity().clone());
     let (mut ports, mut unavailable) = (Vec::new(), Vec::new());
     for service in serin_services::ALL.iter().copied().filter(|it| conf.enabled(it)) {
         // An opener cannot be cloned: each address gets a build of its own.
@@ -53,7 +49,7 @@ pub(crate) fn wanted(
             match (service.build)(conf) {
                 Ok(built) => {
                     for listening in built {
-                        match tls_mode(&listening.tls, state, identity) {
+                        match tls_mode(&listening.tls, certificates) {
                             Ok(tls) => ports.push(Wanted { service, address: *address, listening, tls }),
                             Err(why) => unavailable.push(Unavailable { service: service.name, why }),
                         }
@@ -66,11 +62,13 @@ pub(crate) fn wanted(
             }
         }
     }
+    // What is wrong with a service is wrong on each of its addresses.
+    unavailable.dedup_by(|one, other| one.why == other.why);
     (ports, unavailable)
 }
 
-fn tls_mode(tls: &Tls, state: &StateDir, identity: &Identity) -> Result<TlsMode, String> {
-    let config = |certificate| server_config(certificate, state, identity).map_err(|it| it.to_string());
+fn tls_mode(tls: &Tls, certificates: &mut Certificates) -> Result<TlsMode, String> {
+    let mut config = |wanted| certificates.get(wanted).map_err(|it| it.to_string());
     Ok(match tls {
         Tls::No => TlsMode::Never,
         Tls::OnRequest(certificate) => TlsMode::OnRequest(config(certificate)?),
@@ -126,15 +124,19 @@ pub(crate) struct Sensor {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) metrics: Arc<Metrics>,
-    identity: Identity,
-    state: StateDir,
+    certificates: Certificates,
     listeners: HashMap<(IpAddr, u16), Running>,
     next_id: u64,
 }
 
 impl Sensor {
     /// A sensor that serves nothing yet.
-    pub(crate) fn new(config: &Config, identity: Identity, state: StateDir, journal: &Journal) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        certificates: Certificates,
+        state: &StateDir,
+        journal: &Journal,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new());
         let bound = |it: Option<u32>| it.map_or(0, |it| usize::try_from(it).unwrap_or(usize::MAX));
         let seats = Seats::new(bound(config.limits.connections), bound(config.limits.connections_per_source));
@@ -144,8 +146,7 @@ impl Sensor {
             recorder: Arc::new(recorder),
             seats,
             metrics,
-            identity,
-            state,
+            certificates,
             listeners: HashMap::new(),
             next_id: 1,
         }
@@ -193,7 +194,7 @@ impl Sensor {
     /// those of a port that is gone are ended. What cannot be had is returned.
     pub(crate) fn reload(&mut self, config: &Config) -> Vec<Unavailable> {
         self.recorder.replace_rules(rules(config));
-        let (ports, mut unavailable) = wanted(config, &self.identity, &self.state);
+        let (ports, mut unavailable) = wanted(config, &mut self.certificates);
         let mut gone = std::mem::take(&mut self.listeners);
         for wanted in ports {
             let place = (wanted.address, wanted.listening.port);

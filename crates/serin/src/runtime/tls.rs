@@ -284,7 +284,7 @@ mod tests {
         assert_eq!(hello.ja3(), "ada70206e40642a3e4461f35503241d5");
     }
 
-    /// A ClientHello as rustls sends it.
+    /// A `ClientHello` as rustls sends it.
     fn from_rustls() -> Vec<u8> {
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
