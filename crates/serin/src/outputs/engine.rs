@@ -347,11 +347,34 @@ impl Task {
             }
             Call::Panicked => self.after_panic(count),
         };
-        let warning = self.output.warning();
-        self.status.write().warning = warning;
+        let before = self.status();
+        self.status.write().warning = self.output.warning();
         let pause = self.settle(count, delivery).await;
+        self.tell_change(&before);
         self.show_lag();
         pause
+    }
+
+    fn status(&self) -> OutputStatus {
+        self.status.read().clone()
+    }
+
+    /// One line in the log for each change, not for each attempt.
+    fn tell_change(&self, before: &OutputStatus) {
+        let (output, now) = (&self.conf.name, self.status());
+        let why = now.last_error.as_deref().unwrap_or_default();
+        match now.state {
+            state if state == before.state => {}
+            State::Ok => tracing::info!(output, "the output delivers again"),
+            State::BackingOff => {
+                tracing::warn!(output, why, "the output cannot deliver just now; events are kept");
+            }
+            State::Hold => tracing::error!(output, why, "the output needs attention; events are kept"),
+            State::Disabled => tracing::warn!(output, why, "the output is switched off until the next start"),
+        }
+        if let Some(warning) = now.warning.filter(|it| before.warning.as_ref() != Some(it)) {
+            tracing::warn!(output, "{warning}");
+        }
     }
 
     /// The output is of no use any more; a new one takes over.
@@ -434,7 +457,6 @@ impl Task {
         status.failed(State::Disabled, why);
         drop(status);
         self.window.clear();
-        tracing::warn!(output = self.conf.name, why, "an output is switched off until the next start");
         None
     }
 
