@@ -203,9 +203,9 @@ fn proxy_line() {
 fn git_line() {
     let sensor = Setup::of(&["git"]).start();
     let mut talk = Talk::to(sensor.port("git"));
-    talk.say(b"003bgit-upload-pack /project.git\0host=example.com\0\0version=2\0");
+    talk.say(b"003dgit-upload-pack /project.git\0host=example.com\0\0version=2\0");
     let answer = talk.rest().expect("a genuine daemon hangs up");
-    assert_eq!(answer, b"003fERR access denied or repository not exported: /project.git");
+    assert_eq!(answer, b"003eERR access denied or repository not exported: /project.git");
     // Corrected: the host ends where it ends.
     same(
         &sensor,

@@ -90,11 +90,11 @@ fn git_counts_its_bytes() {
     let sensor = Setup::of(&["git"]).start();
     for (said, wanted) in [
         (
-            &b"002cgit-upload-pack /nope.git\0host=example\0"[..],
+            &b"002bgit-upload-pack /nope.git\0host=example\0"[..],
             &b"003bERR access denied or repository not exported: /nope.git"[..],
         ),
         (
-            b"002dgit-receive-pack /nope.git\0host=example\0",
+            b"002cgit-receive-pack /nope.git\0host=example\0",
             b"003bERR access denied or repository not exported: /nope.git",
         ),
     ] {

@@ -55,7 +55,7 @@ fn bytes_that_are_no_text_lose_no_event() {
     assert_eq!(event.json["logdata"]["PASSWORD"], "\\xc3", "{}", event.line);
 
     let mut git = Talk::to(sensor.port("git"));
-    git.say(b"0025git-upload-pack /\xff\xfe.git\0host=a\0\0");
+    git.say(b"0024git-upload-pack /\xff\xfe.git\0host=a\0\0");
     git.rest();
     let event = &sensor.wait_for(16001, 1)[0];
     assert_eq!(event.json["logdata"]["REPO"], "\\xff\\xfe.git", "{}", event.line);

@@ -134,7 +134,7 @@ fn named_by_nmap(sensor: &Sensor, service: &str) -> String {
 #[test]
 fn nmap_names_the_ftp_server_of_the_banner() {
     assert_eq!(named_by_nmap(&ftp(), "ftp"), "open ftp vsftpd 3.0.3");
-    let sensor = Setup::of(&["ftp"]).with("ftp.banner", "ProFTPD Server (Debian) [127.0.0.1]").start();
+    let sensor = Setup::of(&["ftp"]).with("ftp.banner", "ProFTPD Server (Debian) [127.0.0.11]").start();
     assert_eq!(named_by_nmap(&sensor, "ftp"), "open ftp ProFTPD");
 }
 
@@ -156,7 +156,7 @@ fn telnet_asks_a_person_and_refuses() {
 #[test]
 fn brute_forcers_guess_at_telnet_in_vain() {
     for program in ["hydra", "medusa", "ncrack"] {
-        let sensor = Setup::of(&["telnet"]).start();
+        let sensor = Setup::of(&["telnet"]).with("telnet.product", "busybox").start();
         let (users, passwords, all) = guesses(&sensor);
         let port = sensor.port("telnet").to_string();
         let target = format!("telnet://127.0.0.1:{port}");
