@@ -170,7 +170,7 @@ fn brute_forcers_guess_at_telnet_in_vain() {
             "hydra" => client_in(
                 sensor.folder(),
                 program,
-                &["-I", "-t", "2", "-L", &users, "-P", &passwords, &target],
+                &["-I", "-t", "4", "-L", &users, "-P", &passwords, &target],
                 "",
             ),
             _ => client_in(sensor.folder(), program, &["-U", &users, "-P", &passwords, &target], ""),

@@ -295,7 +295,7 @@ impl Sensor {
     #[track_caller]
     #[must_use]
     pub fn wait_for(&self, logtype: u64, count: usize) -> Vec<Event> {
-        eventually(&format!("{count} events {logtype} among {:#?}", self.lines()), || {
+        eventually(&format!("{count} events {logtype} in {}", self.log().display()), || {
             let found: Vec<_> = self.lines().into_iter().filter(|it| it.logtype() == logtype).collect();
             (found.len() >= count).then_some(found)
         })
@@ -359,6 +359,10 @@ impl Sensor {
 
 impl Drop for Sensor {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            eprintln!("--- the sensor's log:\n{log}--- what it said:\n{}", self.said());
+        }
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
