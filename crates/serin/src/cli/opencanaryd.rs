@@ -5,6 +5,7 @@
 //! the old one to end, `--help` succeeds.
 
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -132,6 +133,8 @@ fn start(request: &Request) -> io::Result<()> {
 fn start_and_wait(request: &Request, folder: &Path) -> io::Result<()> {
     let (ready, log) = (folder.join("ready"), folder.join("log"));
     let socket = UnixDatagram::bind(&ready)?;
+    // Whoever the sensor has become by then may say that it is ready.
+    std::fs::set_permissions(&ready, std::fs::Permissions::from_mode(0o777))?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     let mut command = serin(request)?;
     command.env("NOTIFY_SOCKET", &ready).stdin(Stdio::null()).stdout(Stdio::null());
