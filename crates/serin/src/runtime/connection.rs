@@ -34,7 +34,8 @@ pub(crate) async fn converse(port: Arc<Port>, socket: TcpStream, peer: SocketAdd
         Ok(stream) => talk.go_on(stream).await,
         Err(why) => why,
     };
-    talk.finish(why).await;
+    // Boxed, here and below: what is rare must not make every idle connection larger.
+    Box::pin(talk.finish(why)).await;
 }
 
 /// Why a conversation stops here.
@@ -103,7 +104,7 @@ impl Talk {
         if let TlsMode::AtOnce(_) = self.port.tls {
             // Somebody who speaks plainly to a TLS port gets the dialogue's plain answer.
             if self.speaks_tls(&mut stream).await? {
-                stream = self.secure(stream).await?;
+                stream = Box::pin(self.secure(stream)).await?;
             }
         }
         let opening = Opening {
@@ -194,7 +195,7 @@ impl Talk {
         for action in actions.by_ref() {
             result = match action {
                 Action::Report(event) => {
-                    self.report(event).await;
+                    Box::pin(self.report(event)).await;
                     Ok(None)
                 }
                 Action::Send(bytes) => {
@@ -221,7 +222,7 @@ impl Talk {
                     Err(End::Closed(Closed::ByUs))
                 }
                 Action::StartTls => match self.send(stream, outbox.take()).await {
-                    Ok(()) => self.secure(std::mem::take(stream)).await.map(Some),
+                    Ok(()) => Box::pin(self.secure(std::mem::take(stream))).await.map(Some),
                     Err(end) => Err(end),
                 },
             };
@@ -232,14 +233,14 @@ impl Talk {
         // The conversation is over or starts anew, but what the peer did is told all the same.
         for action in actions {
             if let Action::Report(event) = action {
-                self.report(event).await;
+                Box::pin(self.report(event)).await;
             }
         }
         if matches!(result, Ok(None)) {
             self.send(stream, outbox.take()).await?;
         }
         if matches!(result, Err(End::Closed(Closed::ByUs))) {
-            stream.finish().await;
+            Box::pin(stream.finish()).await;
         }
         result
     }

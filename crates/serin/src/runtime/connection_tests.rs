@@ -211,3 +211,13 @@ async fn one_source_has_so_many_connections_and_no_more() {
     let _ = third.read_to_end(&mut answer);
     assert!(answer.is_empty(), "a third connection was served");
 }
+
+/// What a connection keeps while nothing happens; it grows unseen when a rare path is not boxed.
+#[test]
+fn an_idle_conversation_is_small() {
+    fn size<A, B, C, D, F: Future>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = size(super::connection::converse);
+    assert!(bytes <= 1400, "{bytes} bytes");
+}
