@@ -218,8 +218,9 @@ impl Talk {
                 }
                 Action::Close => self.send(stream, outbox.take()).await.and(Err(End::Closed(Closed::ByUs))),
                 Action::Reset => {
-                    stream.reset_on_close();
-                    Err(End::Closed(Closed::ByUs))
+                    let sent = self.send(stream, outbox.take()).await;
+                    std::mem::take(stream).reset();
+                    sent.and(Err(End::Closed(Closed::ByUs)))
                 }
                 Action::StartTls => match self.send(stream, outbox.take()).await {
                     Ok(()) => Box::pin(self.secure(std::mem::take(stream))).await.map(Some),

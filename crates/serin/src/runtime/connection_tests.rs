@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use serin_event::{Event, Record, Tainted, kinds};
 use serin_services::Service;
-use serin_services::dialogue::{Actions, Broken, Closed, Dialogue, Opener, Opening};
+use serin_services::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opener, Opening};
 use tokio::net::TcpListener;
 
 use super::floods::Floods;
@@ -54,6 +54,10 @@ impl Dialogue for Obedient {
             b'h' => return Ok(bytes),
             b'p' => panic!("as asked"),
             b'c' => out.close(),
+            b'e' => {
+                out.text("bye\n");
+                out.push(Action::Reset);
+            }
             _ => out.text("what?\n"),
         }
         Ok(&[])
@@ -167,6 +171,21 @@ async fn broken_rules_are_events_that_name_them() {
     assert!(records[1].logdata.contains("more bytes of one message than are held"), "{}", records[1].logdata);
     let (_, records) = house.visit(&[b'x'; 300], 3).await;
     assert!(records[2].logdata.contains("more bytes than one session may send"), "{}", records[2].logdata);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_comes_after_what_was_said_and_without_a_farewell() {
+    let house = House::open(1000, 0);
+    let address = house.address;
+    let talk = tokio::task::spawn_blocking(move || {
+        let mut client = Client::connect(address).unwrap();
+        client.write_all(b"e").unwrap();
+        let mut answer = Vec::new();
+        let end = client.read_to_end(&mut answer).map_err(|it| it.kind());
+        (String::from_utf8(answer).unwrap(), end)
+    });
+    let wanted = ("hello\nbye\n".to_owned(), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(talk.await.unwrap(), wanted);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,9 +57,9 @@ impl Stream {
         let _ = tokio::time::timeout(PATIENCE, self.shutdown()).await;
     }
 
-    /// Lets the socket end with a reset instead of a farewell.
-    pub(crate) fn reset_on_close(&self) {
-        if let Self::Plain(socket) = self {
+    /// Ends with a reset instead of a farewell; what was written before is on its way.
+    pub(crate) fn reset(self) {
+        if let Self::Plain(socket) = &self {
             let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
         }
     }

@@ -79,7 +79,7 @@ fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
     };
     let realm = if settings.banner.is_empty() { own } else { &settings.banner };
     let realm = realm.replace(|it: char| it.is_control(), " ").replace('\\', "\\\\").replace('"', "\\\"");
-    let face = Arc::new(Face { skin: settings.skin, realm, schemes, host });
+    let face = Arc::new(Face { skin: settings.skin, realm, schemes, host, seed: conf.identity.seed });
     Ok(Listening::tcp(&SERVICE, conf, Box::new(move || Box::new(Proxy::new(face.clone())))))
 }
 
@@ -90,6 +90,8 @@ struct Face {
     realm: String,
     schemes: Vec<Scheme>,
     host: String,
+    /// This installation's: challenges of two installations differ.
+    seed: u64,
 }
 
 struct Proxy {
@@ -124,7 +126,7 @@ enum Chunk {
 impl Dialogue for Proxy {
     fn open(&mut self, opening: &Opening, _out: &mut Actions) {
         self.port = opening.local.port();
-        self.seed = opening.seed;
+        self.seed = opening.seed ^ self.face.seed;
     }
 
     fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken> {
