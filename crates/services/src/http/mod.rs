@@ -14,6 +14,8 @@ mod request;
 mod site;
 mod skin;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -67,9 +67,13 @@ impl Site {
 
     /// What is reported of a request that broke off before it was whole.
     pub(crate) fn unfinished(&self, request: &Request<'_>) -> Option<Event> {
-        let path = resolve(request.head.path_and_query().0, self.product.family);
-        let login = path.is_ok_and(|it| is_login(&it));
-        self.event(request, if login { &Route::Login } else { &Route::Other }, None)
+        self.event(request, &self.meant(request.head), None)
+    }
+
+    /// Where a request that is not served would have led.
+    fn meant(&self, head: &Head<'_>) -> Route {
+        let path = resolve(head.path_and_query().0, self.product.family);
+        if path.is_ok_and(|it| is_login(&it)) { Route::Login } else { Route::Other }
     }
 
     /// Whether this request must be answered before its body comes: nginx does not wait for a body
@@ -128,7 +132,7 @@ impl Site {
         let head = request.head;
         let product = &self.product;
         if let Some(fault) = head.fault {
-            return (Route::Other, product.refuse(fault, head));
+            return (self.meant(head), product.refuse(fault, head));
         }
         if let Some(reply) = self.refused_method(head) {
             return (Route::Other, reply);

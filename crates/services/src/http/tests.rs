@@ -1,0 +1,198 @@
+//! HTTP in time and at its limits: what recorded sessions cannot show.
+
+use serin_event::{Timestamp, Value};
+
+use super::*;
+use crate::replay;
+
+/// A connection to a server with this banner, and what it wants done.
+struct Talk {
+    dialogue: Box<dyn Dialogue>,
+    out: Actions,
+}
+
+impl Talk {
+    fn with(banner: &str) -> Self {
+        let mut conf = Conf::new();
+        conf.set("http.banner", banner);
+        let mut dialogue = (build(&conf).unwrap()[0].open)();
+        let mut out = Actions::new(replay::NOW);
+        let opening = Opening {
+            peer: ([192, 0, 2, 7], 40000).into(),
+            local: ([192, 0, 2, 1], 80).into(),
+            seed: 1,
+            tls: None,
+        };
+        dialogue.open(&opening, &mut out);
+        Self { dialogue, out }
+    }
+
+    /// What is done, as short words: what is sent up to its first line's end, events by number.
+    fn did(&mut self) -> Vec<String> {
+        self.out
+            .drain()
+            .map(|action| match action {
+                Action::Send(bytes) => {
+                    String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().to_owned()
+                }
+                Action::Report(event) => event.kind.logtype.to_string(),
+                Action::Timer(time) => format!("timer {}", time.as_secs()),
+                other => format!("{other:?}").to_lowercase(),
+            })
+            .collect()
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> Vec<String> {
+        let rest = self.dialogue.input(bytes, &mut self.out).unwrap().len();
+        let mut did = self.did();
+        if rest > 0 {
+            did.push(format!("{rest} left"));
+        }
+        did
+    }
+
+    fn later(&mut self, seconds: i64) -> Vec<String> {
+        self.out.now = Timestamp(self.out.now.0 + seconds * 1_000_000);
+        self.dialogue.timer(&mut self.out);
+        self.did()
+    }
+}
+
+#[test]
+fn nginx_hangs_up_on_the_silent_without_a_word() {
+    let mut talk = Talk::with("nginx/1.22.1");
+    assert_eq!(talk.did(), ["timer 60"]);
+    assert_eq!(talk.say(b"GET / HTTP/1.1\r\nHost:"), ["21 left"]);
+    assert_eq!(talk.later(60), ["close"]);
+}
+
+#[test]
+fn apache_tells_the_slow_that_they_are() {
+    let mut talk = Talk::with("Apache/2.4.71 (Debian)");
+    assert_eq!(talk.did(), ["timer 20"]);
+    assert_eq!(talk.say(b"GET / HTTP/1.1\r\nHost:"), ["21 left"]);
+    assert_eq!(talk.later(20), ["HTTP/1.1 408 Request Timeout", "close"]);
+    let mut silent = Talk::with("Apache/2.4.71 (Debian)");
+    silent.did();
+    assert_eq!(silent.later(20), ["close"]);
+}
+
+#[test]
+fn a_kept_connection_has_the_patience_of_the_product() {
+    for (banner, patience) in [("nginx/1.22.1", "timer 65"), ("Apache/2.4.71 (Debian)", "timer 5")] {
+        let mut talk = Talk::with(banner);
+        talk.did();
+        let did = talk.say(b"GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(did, ["3000", "HTTP/1.1 200 OK", patience], "{banner}");
+    }
+}
+
+#[test]
+fn a_body_that_comes_slowly_is_waited_for_while_it_comes() {
+    let mut talk = Talk::with("nginx/1.22.1");
+    talk.did();
+    let head = b"POST /index.html HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\n";
+    assert_eq!(talk.say(head), Vec::<String>::new());
+    talk.out.now = Timestamp(talk.out.now.0 + 50_000_000);
+    assert_eq!(talk.say(b"username=a&"), Vec::<String>::new());
+    assert_eq!(talk.later(10), ["timer 50"]);
+    assert_eq!(talk.later(50), ["close"]);
+    talk.dialogue.closed(Closed::ByUs, &mut talk.out);
+    assert_eq!(talk.did(), ["3001"], "half a login is still an attempt");
+}
+
+#[test]
+fn an_endless_body_is_refused_and_reported_once() {
+    let mut talk = Talk::with("nginx/1.22.1");
+    talk.did();
+    assert!(
+        talk.say(b"POST /index.html HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").is_empty()
+    );
+    let mut did = talk.say(b"fffffff\r\n");
+    for _ in 0..200 {
+        did.extend(talk.say(&[b'a'; 10_000]));
+    }
+    assert_eq!(did, ["3001", "HTTP/1.1 413 Request Entity Too Large", "timer 5"]);
+    assert_eq!(talk.later(5), ["close"]);
+}
+
+#[test]
+fn a_head_cannot_grow_without_end() {
+    for banner in ["nginx/1.22.1", "Apache/2.4.71 (Debian)", "lighttpd/1.4.69", "Microsoft-IIS/10.0"] {
+        let mut talk = Talk::with(banner);
+        talk.did();
+        let mut head = b"GET /x HTTP/1.1\r\n".to_vec();
+        let mut did = Vec::new();
+        while !did.iter().any(|it: &String| it == "close") {
+            head.extend_from_slice(b"X-Some: thing that fills the line a little\r\n");
+            assert!(head.len() < 2 * BACKLOG, "{banner} takes it all");
+            did = talk.say(&head);
+        }
+        assert_eq!(did[0], "3000", "{banner}: {did:?}");
+    }
+}
+
+#[test]
+fn what_a_request_says_is_kept_bounded() {
+    let mut talk = Talk::with("nginx/1.22.1");
+    talk.did();
+    let long = "p".repeat(20_000);
+    let body = format!("username=a&password={long}");
+    let request =
+        format!("POST /index.html HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let _ = talk.dialogue.input(request.as_bytes(), &mut talk.out).unwrap();
+    let Some(Action::Report(event)) = talk.out.drain().next() else { panic!("an event") };
+    let size = |name: &str| match event.field(name) {
+        Some(Value::Tainted(bytes)) => bytes.text().len(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!((size("PASSWORD"), size("BODY")), (4096, 8192));
+}
+
+#[test]
+fn apache_counts_down_and_ends_at_a_hundred() {
+    let mut talk = Talk::with("Apache/2.4.71 (Debian)");
+    let request = b"GET /index.html HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+    for left in (1..=100).rev() {
+        let _ = talk.dialogue.input(request, &mut talk.out).unwrap();
+        let sent = talk
+            .out
+            .drain()
+            .find_map(|it| if let Action::Send(bytes) = it { Some(bytes) } else { None })
+            .expect("an answer");
+        let text = String::from_utf8_lossy(&sent).into_owned();
+        assert!(text.contains(&format!("Keep-Alive: timeout=5, max={left}\r\n")), "{left}: {text}");
+    }
+    let _ = talk.dialogue.input(request, &mut talk.out).unwrap();
+    assert!(talk.did().contains(&"close".to_owned()));
+}
+
+#[test]
+fn two_logins_get_two_sessions() {
+    let mut talk = Talk::with("nginx/1.22.1");
+    let request = b"POST /index.html HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nusername=a";
+    let mut cookies = Vec::new();
+    for _ in 0..2 {
+        let _ = talk.dialogue.input(request, &mut talk.out).unwrap();
+        for action in talk.out.drain() {
+            if let Action::Send(bytes) = action {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                cookies.extend(text.lines().find(|it| it.starts_with("Set-Cookie: sid=")).map(str::to_owned));
+            }
+        }
+    }
+    assert_eq!(cookies.len(), 2);
+    assert_ne!(cookies[0], cookies[1]);
+}
+
+#[test]
+fn a_skin_must_be_there() {
+    let mut conf = Conf::new();
+    conf.set("http.skin", "fancy");
+    let complaint = build(&conf).err().expect("a complaint");
+    assert_eq!(complaint[0].text, "wants basicLogin or nasLogin, got \"fancy\"");
+    let mut own = Conf::new();
+    own.set_folder("http.skindir", Arc::default());
+    let complaint = build(&own).err().expect("a complaint");
+    assert_eq!(complaint[0].text, "wants a folder with an index.html");
+}
