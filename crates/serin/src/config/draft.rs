@@ -218,7 +218,8 @@ impl Draft {
     fn ignore(&mut self) -> Ignore {
         let mut ignore = Ignore::default();
         let taken = |draft: &mut Self, key: &str, wants: &str| {
-            let Some(value) = draft.entries.get(key).cloned() else { return Vec::new() };
+            let value = draft.entries.get(key).cloned().filter(|it| !draft.says_nothing(it));
+            let Some(value) = value else { return Vec::new() };
             let Some(members) = ignore::members(&value) else {
                 draft.complain(key, serin_services::conf::wrong(wants, &value));
                 return Vec::new();
@@ -261,14 +262,32 @@ impl Draft {
                     let service = key.strip_suffix(".honeycreds").map(str::to_ascii_lowercase);
                     all.set(service.as_deref(), list);
                 }
+                Err(_) if self.says_nothing(&value) => {}
                 Err(complaints) => {
+                    // OpenCanary looks at it when somebody logs in, so never where the service is off.
+                    let section = key.split('.').next().unwrap_or_default().to_ascii_lowercase();
+                    let on = self.conf.get(&format!("{section}.enabled")) == Some(&Value::Bool(true));
+                    let idle = self.dialect == Dialect::OpenCanary && !on;
                     for (below, text) in complaints {
-                        self.complain(&format!("{key}{below}"), text);
+                        let path = format!("{key}{below}");
+                        if idle { self.note(&path, text) } else { self.complain(&path, text) }
                     }
                 }
             }
         }
         all
+    }
+
+    /// What Python takes for nothing: in an OpenCanary file, no list at all.
+    fn says_nothing(&self, value: &Value) -> bool {
+        let nothing = match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty(),
+            Value::Object(map) => map.is_empty(),
+            Value::Array(_) | Value::Bool(true) => false,
+        };
+        nothing && self.dialect == Dialect::OpenCanary
     }
 
     /// Reads the folders that settings name.

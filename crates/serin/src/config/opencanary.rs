@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use serin_services::conf::wrong;
 
 use super::draft::Draft;
+use super::keys::Known;
 use super::native::{is_port, not_yet};
 use super::{keys, later, native};
 use crate::outputs::{self, OutputConf};
@@ -50,7 +51,7 @@ fn accept(draft: &mut Draft, key: &str, value: Value) {
         }
         return;
     }
-    let Some(value) = checked(draft, key, value) else { return };
+    let Some(value) = checked(draft, key, &name, value) else { return };
     if let Some(text) = text_rule(key, &value) {
         draft.complain(key, text);
     } else if known {
@@ -63,13 +64,25 @@ fn accept(draft: &mut Draft, key: &str, value: Value) {
     }
 }
 
-/// Switches and ports, which OpenCanary checks in every section.
-fn checked(draft: &mut Draft, key: &str, value: Value) -> Option<Value> {
+/// Switches and ports, which OpenCanary checks in every section; other values that Python takes for
+/// what was meant. `None`: there is no value.
+fn checked(draft: &mut Draft, key: &str, name: &str, value: Value) -> Option<Value> {
     if keys::is_switch(key) && !value.is_boolean() {
         draft.complain(key, wrong("true or false", &value));
         return None;
     }
-    if !keys::is_port(key) || is_port(&value) {
+    if !keys::is_port(key) {
+        if value.is_null() && key != "device.node_id" {
+            draft.note(key, "is null; taken as absent");
+            return None;
+        }
+        let meant = keys::find(&draft.table, name).and_then(|it| meant(it, &value));
+        if let Some(meant) = &meant {
+            draft.note(key, format!("{value} is read as {meant}"));
+        }
+        return Some(meant.unwrap_or(value));
+    }
+    if is_port(&value) {
         return Some(value);
     }
     let meant = match &value {
@@ -86,6 +99,17 @@ fn checked(draft: &mut Draft, key: &str, value: Value) -> Option<Value> {
     meant
 }
 
+/// A number where a switch is wanted, and digits in quotes where a number is.
+fn meant(known: &Known, value: &Value) -> Option<Value> {
+    match (known.schema["type"].as_str()?, value) {
+        ("boolean", Value::Number(number)) => Some(json!(number.as_f64()? != 0.0)),
+        ("integer" | "number", Value::String(digits)) if digits.bytes().all(|it| it.is_ascii_digit()) => {
+            digits.parse::<u32>().ok().map(|it| json!(it))
+        }
+        _ => None,
+    }
+}
+
 /// What is wrong with a text that OpenCanary checks at start.
 fn text_rule(key: &str, value: &Value) -> Option<String> {
     let rule: (fn(&str) -> bool, &str) = match key {
@@ -95,8 +119,6 @@ fn text_rule(key: &str, value: &Value) -> Option<String> {
             is_ssh_version,
             "an identification such as SSH-2.0-OpenSSH_9.2p1, in one line of at most 253 characters",
         ),
-        "mysql.banner" => (is_one_line, "a version such as 8.0.35, in one line"),
-        "mssql.version" => (is_one_line, "a version such as 2019"),
         _ => return None,
     };
     (!value.as_str().is_some_and(rule.0)).then(|| wrong(rule.1, value))
@@ -109,10 +131,6 @@ fn is_device_name(text: &str) -> bool {
 
 fn is_device_desc(text: &str) -> bool {
     is_device_name(&text.replace(' ', "_"))
-}
-
-fn is_one_line(text: &str) -> bool {
-    (1..=100).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 /// `SSH-`, a protocol version, `-`, software, then perhaps a comment behind a blank or colon.
