@@ -1,7 +1,7 @@
 //! A configuration in the making: entries are judged, and everything wrong is gathered.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -136,8 +136,8 @@ impl Draft {
         let store = self.gather(store::Settings::read(&conf));
         let run = self.gather(run::Settings::read(&conf));
         let listen = self.listen(device.as_ref());
-        let console_at = console.and_then(|it| it.listen.0);
-        self.services(&listen, console_at);
+        let ports = self.services();
+        let console_at = console.and_then(|it| it.listen.0).filter(|it| self.has_room(*it, &listen, &ports));
         if self.dialect != Dialect::Demo && !self.catalogue.services.iter().any(|it| self.conf.enabled(it)) {
             let text = NOTHING_ENABLED.to_owned();
             self.notes.push(Note { place: Place::Nowhere, key: String::new(), text });
@@ -312,7 +312,7 @@ impl Draft {
     }
 
     /// Builds what is enabled, for its complaints and its ports.
-    fn services(&mut self, listen: &[IpAddr], console: Option<std::net::SocketAddr>) {
+    fn services(&mut self) -> BTreeMap<u16, String> {
         let mut ports: BTreeMap<u16, String> = BTreeMap::new();
         for service in self.catalogue.services {
             let enabled = self.conf.enabled(service);
@@ -335,13 +335,22 @@ impl Draft {
                 }
             }
         }
-        let Some(console) = console else { return };
+        ports
+    }
+
+    /// Whether no service takes the console's port. Nobody asked for the usual one, so it gives way.
+    fn has_room(&mut self, console: SocketAddr, listen: &[IpAddr], ports: &BTreeMap<u16, String>) -> bool {
         let meets = |it: &IpAddr| it.is_unspecified() || console.ip().is_unspecified() || *it == console.ip();
-        if let Some(other) = ports.get(&console.port())
-            && listen.iter().any(meets)
-        {
-            self.complain("console.listen", format!("{} is the port of {other} too", console.port()));
+        let Some(other) = ports.get(&console.port()).filter(|_| listen.iter().any(meets)) else {
+            return true;
+        };
+        let text = format!("{} is the port of {other} too", console.port());
+        if self.entries.get("console.listen").is_some() {
+            self.complain("console.listen", text);
+        } else {
+            self.note("console.listen", format!("{text}; there is no console until this is set"));
         }
+        false
     }
 
     fn is_written(&self, service: &Service) -> bool {

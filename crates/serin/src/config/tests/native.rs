@@ -124,6 +124,12 @@ fn one_port_is_for_one_service() {
             "10:10  console.listen: 8737 is the port of ftp.port too",
         ]
     );
+    let usual = parse("serin.toml", "[ftp]\nenabled = true\nport = 8737\n", &[]).unwrap();
+    assert_eq!(usual.console, None, "the usual port gives way");
+    assert_eq!(
+        notes(&usual),
+        ["console.listen: 8737 is the port of ftp.port too; there is no console until this is set"]
+    );
     let off = "[ftp]\nenabled = true\n[telnet]\nenabled = false\nport = 21\n";
     assert!(parse("serin.toml", off, &[]).is_ok(), "a service that is off holds no port");
     let apart = format!("{text}\n[device]\nlisten_addr = \"10.0.0.1\"\n").replace("port = 80\n", "");
