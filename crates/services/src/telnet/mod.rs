@@ -70,13 +70,11 @@ fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
 struct Product {
     /// The options it opens with.
     offers: &'static [u8],
-    /// The time from there to the first prompt, which another program may have to print.
-    start: Duration,
     /// Whether it answers options at all.
     negotiates: bool,
     /// Before the banner, between its lines, and behind it where there is one.
     frame: (&'static str, &'static str, &'static str),
-    /// Before the first prompt.
+    /// Behind that. It comes with the options where there is any, else with the prompt.
     greeting: &'static str,
     name: &'static str,
     /// How often it asks again for a name that is empty; 0: an empty name is a name.
@@ -110,8 +108,6 @@ enum Keys {
 /// BusyBox 1.35, `telnetd` and `login`.
 static BUSYBOX: Product = Product {
     offers: &[IAC, DO, ECHO, IAC, DO, NAWS, IAC, WILL, ECHO, IAC, WILL, SGA],
-    // What it takes to start login. Hydra loses text that comes together with options, and waits.
-    start: Duration::from_millis(5),
     negotiates: false,
     frame: ("\r\r\n", "\r\n\r", "\r\n\r"),
     greeting: "",
@@ -129,7 +125,6 @@ static BUSYBOX: Product = Product {
 /// Cisco IOS 15, from specification.
 static CISCO: Product = Product {
     offers: &[IAC, WILL, ECHO, IAC, WILL, SGA, IAC, DO, TTYPE, IAC, DO, NAWS],
-    start: Duration::ZERO,
     negotiates: true,
     frame: ("\r\n", "\r\n", "\r\n"),
     greeting: "\r\nUser Access Verification\r\n\r\n",
@@ -149,18 +144,23 @@ const PASSWORD: &str = "Password: ";
 struct Shared {
     settings: Settings,
     product: &'static Product,
-    greeting: Vec<u8>,
+    greeting: [Vec<u8>; 2],
     prompt: String,
 }
 
-fn greeting(product: &Product, banner: &str, prompt: &str) -> Vec<u8> {
+/// What comes with the options, and what comes [`START`] later.
+fn greeting(product: &Product, banner: &str, prompt: &str) -> [Vec<u8>; 2] {
     let (before, between, behind) = product.frame;
     let mut text = before.to_owned();
     if !banner.is_empty() {
         text.push_str(&banner.lines().collect::<Vec<_>>().join(between));
         text.push_str(behind);
     }
-    [text.as_bytes(), product.greeting.as_bytes(), prompt.as_bytes()].concat()
+    text.push_str(product.greeting);
+    if product.greeting.is_empty() {
+        return [product.offers.to_vec(), [text.as_bytes(), prompt.as_bytes()].concat()];
+    }
+    [[product.offers, text.as_bytes()].concat(), prompt.as_bytes().to_vec()]
 }
 
 struct Telnet {
@@ -193,9 +193,10 @@ impl Dialogue for Telnet {
         if self.shared.settings.log_tcp_connection {
             out.report(Event::new(&kinds::TELNET_CONNECTION));
         }
-        out.send(self.shared.product.offers);
-        out.wait(self.shared.product.start);
-        out.send(self.shared.greeting.clone());
+        let [first, then] = self.shared.greeting.clone();
+        out.send(first);
+        out.wait(START);
+        out.send(then);
         let (Clock::Whole(limit, _) | Clock::Prompt(limit, _)) = self.shared.product.clock;
         out.push(Action::Timer(limit));
     }
@@ -410,6 +411,10 @@ fn width(byte: u8, column: usize) -> usize {
         _ => 1,
     }
 }
+
+/// What it takes to start the program that prompts. Hydra and ncrack lose a prompt that they read
+/// together with options, and then wait for seconds, or for ever.
+const START: Duration = Duration::from_millis(5);
 
 const CONTROL_C: u8 = 0x03;
 const CONTROL_D: u8 = 0x04;

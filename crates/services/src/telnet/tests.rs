@@ -5,7 +5,7 @@ use crate::replay::{NOW, check, drive};
 
 const BUSYBOX_OPENS: &str = "<< \\xff\\xfd\\x01\\xff\\xfd\\x1f\\xff\\xfb\\x01\\xff\\xfb\\x03\n~ 0.005s\n<< \\r\\r\\nsrv-files login: \n";
 const CISCO_OPENS: &str = "@ set telnet.product \"cisco\"\n\
-     << \\xff\\xfb\\x01\\xff\\xfb\\x03\\xff\\xfd\\x18\\xff\\xfd\\x1f\\r\\n\\r\\nUser Access Verification\\r\\n\\r\\nUsername: \n";
+     << \\xff\\xfb\\x01\\xff\\xfb\\x03\\xff\\xfd\\x18\\xff\\xfd\\x1f\\r\\n\\r\\nUser Access Verification\\r\\n\\r\\n\n~ 0.005s\n<< Username: \n";
 
 #[track_caller]
 fn inline(session: &str) {
@@ -83,7 +83,7 @@ fn connections_are_reported_where_wanted_and_the_banner_comes_first() {
     );
     inline(
         "@ set telnet.product \"cisco\"\n@ set telnet.banner \"Keep out\"\n\
-         << \\xff\\xfb\\x01\\xff\\xfb\\x03\\xff\\xfd\\x18\\xff\\xfd\\x1f\\r\\nKeep out\\r\\n\\r\\nUser Access Verification\\r\\n\\r\\nUsername: \n= gone\n",
+         << \\xff\\xfb\\x01\\xff\\xfb\\x03\\xff\\xfd\\x18\\xff\\xfd\\x1f\\r\\nKeep out\\r\\n\\r\\nUser Access Verification\\r\\n\\r\\n\n~ 0.005s\n<< Username: \n= gone\n",
     );
 }
 
