@@ -269,9 +269,10 @@ impl Telnet {
         self.asks = Asks::Over;
     }
 
-    /// Whether what is typed is shown.
+    /// Whether what is typed is shown: also to a client that wants no echo, since ncrack says so and
+    /// waits for it all the same.
     fn echoes(&self) -> bool {
-        matches!(self.asks, Asks::Name) && (!self.shared.product.negotiates || self.nvt.does(ECHO))
+        matches!(self.asks, Asks::Name)
     }
 
     fn typed(&mut self, byte: u8, out: &mut Actions) {

@@ -89,11 +89,6 @@ impl Nvt {
         }
     }
 
-    /// Whether this end offers `option`, or has agreed on it.
-    pub(super) fn does(&self, option: u8) -> bool {
-        self.ours.has(option)
-    }
-
     /// Takes one byte. What is to be answered to options goes to `say`, unless `mute`.
     pub(super) fn hear(&mut self, byte: u8, mute: bool, say: &mut Vec<u8>) -> Option<Heard> {
         let was = std::mem::replace(&mut self.state, State::Data);

@@ -63,7 +63,7 @@ fn a_router_negotiates_once_and_asks_for_the_terminal() {
          >> \\xff\\xfd\\x01\\xff\\xfd\\x01\\xff\\xfd\\x03\\xff\\xfb\\x18\\xff\\xfb\\x18\\xff\\xfc\\x1f\\xff\\xfb\\x20\\xff\\xfd\\x00\n\
          << \\xff\\xfa\\x18\\x01\\xff\\xf0\\xff\\xfe\\x20\\xff\\xfc\\x00\n\
          >> \\xff\\xfa\\x18\\x00XTERM\\xff\\xf0\\xff\\xfe\\x01\\xff\\xfe\\x01a\\xff\\xf7b\\r\\n\n\
-         << \\xff\\xfc\\x01\\r\\nPassword: \n>> \\r\\n\n<< \\r\\n\n! 6001 PASSWORD=\"\" USERNAME=\"b\"\n\
+         << \\xff\\xfc\\x01a\\x08 \\x08b\\r\\nPassword: \n>> \\r\\n\n<< \\r\\n\n! 6001 PASSWORD=\"\" USERNAME=\"b\"\n\
          + OPTIONS=[\"DO ECHO\", \"DO ECHO\", \"DO SGA\", \"WILL TTYPE\", \"WILL TTYPE\", \"WONT NAWS\", \"WILL TSPEED\", \
          \"DO BINARY\", \"SB TTYPE\", \"DONT ECHO\", \"DONT ECHO\"] TERMINAL=\"XTERM\"\n<< % Login invalid\\r\\n\\r\\nUsername: \n"
     ));
