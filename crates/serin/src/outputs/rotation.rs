@@ -112,7 +112,7 @@ impl Setting for ClockTime {
 
     fn read(value: &Value) -> Result<Self, ()> {
         let mut parts = value.as_str().ok_or(())?.split(':').map(|it| match it.len() {
-            1 | 2 => it.parse::<u32>().map_err(|_| ()),
+            1 | 2 if it.bytes().all(|it| it.is_ascii_digit()) => it.parse::<u32>().map_err(|_| ()),
             _ => Err(()),
         });
         let (hours, minutes) = (parts.next().ok_or(())??, parts.next().ok_or(())??);
@@ -284,4 +284,64 @@ pub(crate) fn dated_files(path: &Path, every: Every) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found.into_iter().map(|it| it.1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_read_as_they_are_shown() {
+        for (text, shown) in [
+            ("never", "never"),
+            ("hourly", "hourly"),
+            ("daily", "midnight"),
+            ("weekly", "W6"),
+            ("s", "S"),
+            ("M", "M"),
+            ("h", "H"),
+            ("D", "D"),
+            ("MIDNIGHT", "midnight"),
+            ("w3", "W3"),
+        ] {
+            let every = Every::read(&text.into()).unwrap();
+            assert_eq!(every.show(), shown, "{text}");
+            assert_eq!(Every::read(&every.show()), Ok(every));
+        }
+        for text in ["", "W", "W7", "W10", "noon", "HOURLY "] {
+            assert_eq!(Every::read(&text.into()), Err(()), "{text}");
+        }
+        for (text, seconds) in [("03:30", 12_600), ("3:30", 12_600), ("23:59:59", 86_399)] {
+            assert_eq!(ClockTime::read(&text.into()), Ok(ClockTime(seconds)));
+        }
+        for text in ["24:00", "3", "03:60", "03:30:00:00", "+3:30", "003:30"] {
+            assert_eq!(ClockTime::read(&text.into()), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn hours_end_where_the_clock_says_so() {
+        let mut schedule = Schedule::new(Every::Hour, 1, ClockTime(0), true).unwrap();
+        // 21:36:31.
+        schedule.start(1_795_296_991);
+        assert!(!schedule.is_due(1_795_298_399));
+        assert!(schedule.is_due(1_795_298_400));
+        assert_eq!(schedule.stamp(1_795_298_400), "2026-11-21_21");
+        schedule.turn(1_795_298_400);
+        assert!(!schedule.is_due(1_795_298_400 + 3599));
+    }
+
+    #[test]
+    fn only_our_own_names_are_found_and_in_order() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let ours = ["log.2026-11-20.gz", "log.2026-11-21", "log.2026-11-21.2", "log.2026-11-21.10.gz"];
+        let others =
+            ["log", "log.1", "log.backup", "log.2026-11-21.old", "log.2026-11-21_21", "xlog.2026-11-21"];
+        for name in ours.iter().chain(&others) {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = dated_files(&folder.path().join("log"), Every::Midnight);
+        let names: Vec<_> = found.iter().map(|it| it.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ours);
+    }
 }
