@@ -23,8 +23,7 @@ fn file_conf(path: &Path, settings: &[(&str, Value)]) -> OutputConf {
 
 /// Lets the output deliver what is stored, and stops it.
 async fn run_to_the_end(memory: &Memory, conf: &OutputConf) {
-    let mut manager = Manager::prepare(std::slice::from_ref(conf), None).start(memory);
-    manager.stop().await;
+    Bench::run(memory, conf.clone(), Seen::default()).stop().await;
     assert_eq!(memory.cursor("it"), *memory.0.stored.borrow());
 }
 
