@@ -391,3 +391,6 @@ const FIELD_MAX: usize = 4096;
 const HEADERS_MAX: usize = 64;
 const HEADER_MAX: usize = 1024;
 const CHUNK_LINE_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;
