@@ -57,11 +57,14 @@ pub(crate) struct Task {
     /// The cursor as it was last saved, and when.
     saved: u64,
     saved_at: Instant,
+    saved_state: State,
     disabled: bool,
 }
 
 /// At most one save, and one sync of what was delivered, in this time.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How often a status is saved that tells of trouble, while the cursor stands still.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// Records asked for at once.
 const FETCH: usize = 512;
 /// How often the lag is reckoned anew while nothing else happens.
@@ -113,6 +116,7 @@ impl Task {
             panics: 0,
             saved: start,
             saved_at: Instant::now(),
+            saved_state: State::Ok,
             disabled: false,
         }
     }
@@ -304,7 +308,7 @@ impl Task {
                 }
                 // Without a manager there is nobody to stop for; never with the real one.
                 Woken::Gone => sleep_until(tick).await,
-                Woken::Time if Instant::now() < until => {}
+                Woken::Time if Instant::now() < until => self.save_if_due().await,
                 Woken::Stored | Woken::Time => return woken,
             }
         }
@@ -460,8 +464,12 @@ impl Task {
         None
     }
 
+    /// Also when nothing moves: whoever asks for the status from outside reads what was saved.
     async fn save_if_due(&mut self) {
-        if Instant::now() >= self.saved_at + SAVE_EVERY && self.window.low_mark() > self.saved {
+        let now = Instant::now();
+        let moved = self.window.low_mark() > self.saved || self.status.read().state != self.saved_state;
+        let stale = self.status.read().state != State::Ok && now >= self.saved_at + STATUS_EVERY;
+        if now >= self.saved_at + SAVE_EVERY && (moved || stale) {
             self.save().await;
         }
     }
@@ -485,11 +493,17 @@ impl Task {
                 self.status.write().failed(State::BackingOff, &why);
                 return;
             }
+            let mut status = self.status.write();
+            if status.state == State::BackingOff && self.window.records.is_empty() {
+                // It was the sync that had failed.
+                status.state = State::Ok;
+            }
         }
         self.saved = low;
         let text = {
             let mut status = self.status.write();
             status.cursor = low;
+            self.saved_state = status.state;
             json(&status)
         };
         self.feed.save(&self.conf.name, low, text);

@@ -176,6 +176,9 @@ async fn a_wrong_configuration_holds_everything_and_alarms() {
     let status = bench.status();
     assert_eq!((status.state, status.rejected, status.lag_events), (State::Hold, 0, 3));
     assert!(!status.is_well() && memory.dead().is_empty());
+    // Also for whoever reads it from the store.
+    let saved: OutputStatus = serde_json::from_str(&memory.0.cursors.lock()["it"].1).unwrap();
+    assert_eq!((saved.state, saved.lag_events), (State::Hold, 3));
     // The operator repairs it and says so: no waiting for the end of the back-off.
     *repaired.lock() = true;
     bench.orders.send_modify(|it| it.reopen += 1);
