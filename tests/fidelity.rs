@@ -1,1 +1,107 @@
-//! Side by side with the genuine servers.
+//! Side by side with the genuine servers: each script under `tests/fidelity/` starts one, sends the
+//! same bytes to it and to us, and names every difference.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serin_tests::{Setup, binary, client_in};
+
+/// Scripts that are run below; the others are parts of them.
+const SCRIPTS: &[&str] = &["ftp.py", "git.py", "squid.py", "telnet.py", "web.py"];
+const PARTS: &[&str] = &["web_probes.py"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity")
+}
+
+/// Where `./test tools` unpacked the servers that cannot be installed beside others.
+fn genuine() -> String {
+    let folder = std::env::var("SERIN_GENUINE").unwrap_or_else(|_| {
+        let target = binary().parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+        target.join("genuine").display().to_string()
+    });
+    assert!(Path::new(&folder).is_dir(), "{folder} is missing; `./test tools` unpacks it");
+    folder
+}
+
+/// Runs a script and shows what it found.
+#[track_caller]
+fn compare(script: &str, arguments: &[&str]) {
+    let path = folder().join(script).display().to_string();
+    // The locale of a service on Debian; some servers tell theirs.
+    let mut all = vec!["LC_ALL=C.UTF-8", "python3", "-B", &path];
+    all.extend(arguments);
+    let outcome = client_in(&folder(), "env", &all, "");
+    println!("{}", outcome.words());
+    assert_eq!(outcome.status, 0, "{script} {arguments:?}: {}", outcome.words());
+}
+
+fn at(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn ftp(banner: &str) -> Setup {
+    // Waiting before a refusal is part of what is compared.
+    Setup::of(&["ftp"]).with("ftp.banner", banner).with("ftp.login_delay", 3)
+}
+
+#[test]
+fn every_script_is_run() {
+    let found: BTreeSet<String> = fs::read_dir(folder())
+        .expect("a folder of scripts")
+        .map(|it| it.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|it| Path::new(it).extension().is_some_and(|end| end == "py"))
+        .collect();
+    let known: BTreeSet<String> = SCRIPTS.iter().chain(PARTS).map(|it| (*it).to_owned()).collect();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn ftp_beside_vsftpd() {
+    let sensor = ftp("(vsFTPd 3.0.3)").start();
+    compare("ftp.py", &["--ours", &at(sensor.port("ftp"))]);
+}
+
+#[test]
+fn ftp_beside_vsftpd_with_tls() {
+    let sensor = ftp("(vsFTPd 3.0.3)").with("ftp.tls", true).start();
+    compare("ftp.py", &["--ours", &at(sensor.port("ftp")), "--tls"]);
+}
+
+#[test]
+fn ftp_beside_proftpd() {
+    let sensor = ftp("ProFTPD Server (Debian) [127.0.0.1]").start();
+    compare("ftp.py", &["--ours", &at(sensor.port("ftp")), "--server", "proftpd", "--root", &genuine()]);
+}
+
+#[test]
+fn ftp_beside_pure_ftpd() {
+    let sensor = ftp("--------- Welcome to Pure-FTPd [privsep] [TLS] ----------").start();
+    compare("ftp.py", &["--ours", &at(sensor.port("ftp")), "--server", "pure-ftpd", "--root", &genuine()]);
+}
+
+#[test]
+fn git_beside_git_daemon() {
+    let sensor = Setup::of(&["git"]).start();
+    compare("git.py", &["--ours", &at(sensor.port("git"))]);
+}
+
+#[test]
+fn proxy_beside_squid() {
+    let sensor = Setup::of(&["httpproxy"]).start();
+    compare("squid.py", &["--ours", &at(sensor.port("httpproxy"))]);
+}
+
+#[test]
+fn telnet_beside_busybox() {
+    let sensor =
+        Setup::of(&["telnet"]).with("telnet.product", "busybox").with("telnet.login_delay", 3).start();
+    let busybox = Path::new(&genuine()).join("bin/busybox").display().to_string();
+    compare("telnet.py", &["--ours", &at(sensor.port("telnet")), "--busybox", &busybox]);
+}
+
+#[test]
+fn web_beside_nginx_and_apache() {
+    compare("web.py", &["--serin", &binary().display().to_string()]);
+}
