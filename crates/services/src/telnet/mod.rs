@@ -130,7 +130,9 @@ static CISCO: Product = Product {
     greeting: "\r\nUser Access Verification\r\n\r\n",
     name: "Username: ",
     empty: 0,
-    refused: "% Login invalid\r\n\r\n",
+    // As with `aaa new-model`. Without it: `% Login invalid`, which ncrack does not understand, so
+    // that it tries the same for ever.
+    refused: "\r\n% Authentication failed\r\n\r\n",
     attempts: 3,
     patience: 2.0 / 3.0,
     clock: Clock::Prompt(Duration::from_secs(30), "\r\n% %p timeout expired!\r\n"),

@@ -65,13 +65,13 @@ fn a_router_negotiates_once_and_asks_for_the_terminal() {
          >> \\xff\\xfa\\x18\\x00XTERM\\xff\\xf0\\xff\\xfe\\x01\\xff\\xfe\\x01a\\xff\\xf7b\\r\\n\n\
          << \\xff\\xfc\\x01a\\x08 \\x08b\\r\\nPassword: \n>> \\r\\n\n<< \\r\\n\n! 6001 PASSWORD=\"\" USERNAME=\"b\"\n\
          + OPTIONS=[\"DO ECHO\", \"DO ECHO\", \"DO SGA\", \"WILL TTYPE\", \"WILL TTYPE\", \"WONT NAWS\", \"WILL TSPEED\", \
-         \"DO BINARY\", \"SB TTYPE\", \"DONT ECHO\", \"DONT ECHO\"] TERMINAL=\"XTERM\"\n<< % Login invalid\\r\\n\\r\\nUsername: \n"
+         \"DO BINARY\", \"SB TTYPE\", \"DONT ECHO\", \"DONT ECHO\"] TERMINAL=\"XTERM\"\n<< \\r\\n% Authentication failed\\r\\n\\r\\nUsername: \n"
     ));
 }
 
 #[test]
 fn a_router_takes_an_empty_name_and_hangs_up_after_three() {
-    let once = ">> \\n\\n\n<< \\r\\nPassword: \\r\\n\n! 6001 PASSWORD=\"\" USERNAME=\"\"\n~ 2s\n<< % Login invalid\\r\\n\\r\\n\n";
+    let once = ">> \\n\\n\n<< \\r\\nPassword: \\r\\n\n! 6001 PASSWORD=\"\" USERNAME=\"\"\n~ 2s\n<< \\r\\n% Authentication failed\\r\\n\\r\\n\n";
     inline(&format!("{CISCO_OPENS}{once}<< Username: \n{once}<< Username: \n{once}= closed\n"));
 }
 
