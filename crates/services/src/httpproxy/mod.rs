@@ -211,7 +211,7 @@ impl Proxy {
             return;
         }
         self.stage = match request.body {
-            Body::Length(0) | Body::Unknown => Stage::Head,
+            Body::Length(0) | Body::Unknown | Body::Unreadable => Stage::Head,
             Body::Length(length) => Stage::Body(length),
             Body::Chunked => Stage::Chunk(Chunk::Size),
         };
@@ -228,10 +228,10 @@ impl Proxy {
             Target::Url(url) | Target::NotFetched(url) if start.version == Version::Other => {
                 (Page::version(&url), &[][..], false)
             }
-            Target::NotFetched(url) => (Page::unsupported(&url), &[][..], false),
+            Target::NotFetched(url) => (Page::unsupported(&url).for_reader_of(request), &[][..], false),
             Target::Url(url) => match refusal(request, &url) {
-                Some(page) => (page, &[][..], false),
-                None => (Page::denied(&url), challenges, request.keeps_open()),
+                Some(page) => (page.for_reader_of(request), &[][..], false),
+                None => (Page::denied(&url).for_reader_of(request), challenges, request.keeps_open()),
             },
         };
         let with_body = start.method != b"HEAD";
@@ -246,8 +246,7 @@ impl Proxy {
                     Target::Url(url) | Target::NotFetched(url) => url,
                     Target::Invalid => start.target.clone(),
                 });
-                let head_only =
-                    matches!(fault, Fault::BadHeader(it) | Fault::BadLength(it) if it.method == b"HEAD");
+                let head_only = matches!(fault, Fault::BadHeader(it) if it.method == b"HEAD");
                 out.send(self.as_squid(out).answer(&page, &[], !head_only, false));
             }
             Skin::MsIsa => out.send(isa::bad_request(&self.face.host)),
@@ -344,6 +343,7 @@ fn refusal(request: &Request<'_>, url: &[u8]) -> Option<Page> {
         _ if method == b"OPTIONS" && request.header("Max-Forwards") == Some(b"0") => {
             Some(Page::unsupported(url))
         }
+        Body::Unreadable => Some(Page::length_required(request, url)),
         Body::Length(1..) if bodiless => Some(Page::length_required(request, url)),
         _ if expects => Some(Page::expectation(request, url)),
         Body::Length(_) | Body::Chunked => None,

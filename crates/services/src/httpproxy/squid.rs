@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serin_event::Timestamp;
 
-use super::request::{Fault, Request, Start};
+use super::request::{Body, Fault, Request, Start};
 
 /// Who answers, and when.
 pub(super) struct Squid<'a> {
@@ -27,6 +27,8 @@ pub(super) struct Page {
     text: String,
     /// The length of Squid's page with the same contents, without the host name in its footer.
     length: usize,
+    /// The tag in `Content-Language`.
+    language: &'static str,
 }
 
 impl Squid<'_> {
@@ -37,10 +39,11 @@ impl Squid<'_> {
         let mut head = format!(
             "HTTP/1.1 {}\r\nServer: squid/{VERSION}\r\nMime-Version: 1.0\r\nDate: {date}\r\n\
              Content-Type: text/html;charset=utf-8\r\nContent-Length: {}\r\nX-Squid-Error: {} 0\r\n\
-             Vary: Accept-Language\r\nContent-Language: en\r\n",
+             Vary: Accept-Language\r\nContent-Language: {}\r\n",
             page.status,
             body.len(),
-            page.name
+            page.name,
+            page.language
         );
         for challenge in challenges {
             let _ = write!(head, "Proxy-Authenticate: {challenge}\r\n");
@@ -77,6 +80,7 @@ impl Page {
             title: "Cache Access Denied",
             text,
             length,
+            language: DEFAULT,
         }
     }
 
@@ -90,7 +94,14 @@ impl Page {
              Programs that talk to a proxy have to send all three.</p>\n"
         );
         let length = copies(3206, 2, &url);
-        Self { status: BAD_REQUEST, name: "ERR_INVALID_URL", title: NOT_RETRIEVED, text, length }
+        Self {
+            status: BAD_REQUEST,
+            name: "ERR_INVALID_URL",
+            title: NOT_RETRIEVED,
+            text,
+            length,
+            language: DEFAULT,
+        }
     }
 
     /// The request is one that this proxy does not do.
@@ -101,7 +112,14 @@ impl Page {
              <p><b>Unsupported Request Method and Protocol</b></p>\n"
         );
         let length = copies(2999, 2, &url);
-        Self { status: "501 Not Implemented", name: "ERR_UNSUP_REQ", title: NOT_RETRIEVED, text, length }
+        Self {
+            status: "501 Not Implemented",
+            name: "ERR_UNSUP_REQ",
+            title: NOT_RETRIEVED,
+            text,
+            length,
+            language: DEFAULT,
+        }
     }
 
     /// HTTP, but not of a version that this proxy speaks.
@@ -116,6 +134,7 @@ impl Page {
             title: "Unsupported HTTP version",
             text,
             length: copies(2938, 2, &url),
+            language: DEFAULT,
         }
     }
 
@@ -135,7 +154,6 @@ impl Page {
             Fault::NotHttp => Self::unknown_protocol(),
             Fault::BadTarget => Self::invalid(BAD_REQUEST, None, NO_REQUEST),
             Fault::BadHeader(start) => Self::invalid(BAD_REQUEST, None, &spell(start)),
-            Fault::BadLength(start) => Self::invalid("411 Length Required", None, &spell(start)),
             Fault::LongLine => Self::too_big("414 URI Too Long"),
             Fault::LongHead => Self::too_big("431 Request Header Fields Too Large"),
         }
@@ -148,7 +166,14 @@ impl Page {
              <p><b>Unsupported Protocol</b></p>\n"
         );
         let length = copies(2981, 2, &url);
-        Self { status: BAD_REQUEST, name: "ERR_PROTOCOL_UNKNOWN", title: NOT_RETRIEVED, text, length }
+        Self {
+            status: BAD_REQUEST,
+            name: "ERR_PROTOCOL_UNKNOWN",
+            title: NOT_RETRIEVED,
+            text,
+            length,
+            language: DEFAULT,
+        }
     }
 
     fn too_big(status: &'static str) -> Self {
@@ -158,7 +183,7 @@ impl Page {
                     <p>Cookies that piled up are the usual reason. Delete those of the site that you meant to reach, \
                     then ask for it once more.</p>\n"
             .to_owned();
-        Self { status, name: "ERR_TOO_BIG", title: NOT_RETRIEVED, text, length: 3267 }
+        Self { status, name: "ERR_TOO_BIG", title: NOT_RETRIEVED, text, length: 3267, language: DEFAULT }
     }
 
     fn invalid(status: &'static str, request: Option<&Request<'_>>, url: &[u8]) -> Self {
@@ -181,7 +206,25 @@ impl Page {
         let length = [&shown, &method, &url, &protocol]
             .iter()
             .fold(3661, |sum: usize, it| sum.saturating_add(it.len()));
-        Self { status, name: "ERR_INVALID_REQ", title: NOT_RETRIEVED, text, length }
+        Self { status, name: "ERR_INVALID_REQ", title: NOT_RETRIEVED, text, length, language: DEFAULT }
+    }
+
+    /// For a reader whose `Accept-Language` names a kind of English; Debian's pages for them are a
+    /// little longer than the built-in ones. Other languages get the default: we have no such pages.
+    pub(super) fn for_reader_of(mut self, request: &Request<'_>) -> Self {
+        let wish = request.header("Accept-Language").unwrap_or_default().to_ascii_lowercase();
+        let tags = wish
+            .split(|&it| it == b',')
+            .map(|it| it.split(|&it| it == b';').next().unwrap_or_default().trim_ascii());
+        let known = |tag: &[u8]| {
+            let same = |it: &&&str| it.bytes().eq(tag.iter().map(|&it| if it == b'_' { b'-' } else { it }));
+            ENGLISH.iter().find(same).copied()
+        };
+        if let Some(tag) = tags.take_while(|&it| it != b"*").find_map(known) {
+            self.language = tag;
+            self.length = self.length.saturating_add(2);
+        }
+        self
     }
 
     fn render(&self, host: &str, date: &str) -> String {
@@ -199,14 +242,21 @@ impl Page {
     }
 }
 
-/// The request as Squid repeats it: the path instead of the URL, and Host last.
+/// The request as Squid repeats it: the path instead of the URL, no credentials, no length that
+/// cannot be read, and Host last.
 fn dump(request: &Request<'_>, url: &str) -> Vec<u8> {
     let path = url.splitn(4, '/').nth(3).unwrap_or_default();
     let mut text = [request.start.method.as_slice(), b" /", path.as_bytes(), b" HTTP/1.1\r\n"].concat();
     let (hosts, others): (Vec<_>, Vec<_>) =
         request.headers.iter().partition(|it| it.name.eq_ignore_ascii_case(b"Host"));
     for header in others.into_iter().chain(hosts) {
-        text.extend_from_slice(&[header.name, b": ", &header.value, b"\r\n"].concat());
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name.as_bytes());
+        if request.body == Body::Unreadable && is("Content-Length") {
+            continue;
+        }
+        let hidden = is("Proxy-Authorization") || is("Authorization");
+        let value = if hidden { b"** NOT DISPLAYED **" } else { header.value.as_slice() };
+        text.extend_from_slice(&[header.name, b": ", value, b"\r\n"].concat());
     }
     text.extend_from_slice(b"\r\n");
     text
@@ -260,6 +310,13 @@ const BAD_REQUEST: &str = "400 Bad Request";
 const NOT_RETRIEVED: &str = "The requested URL could not be retrieved";
 /// What Squid calls a request without a URL.
 const NO_REQUEST: &[u8] = b"error:invalid-request";
+/// Without negotiation.
+const DEFAULT: &str = "en";
+/// The English of Debian's squid-langpack.
+const ENGLISH: [&str; 17] = [
+    "en", "en-au", "en-bz", "en-ca", "en-cn", "en-gb", "en-ie", "en-in", "en-jm", "en-nz", "en-ph", "en-sg",
+    "en-tt", "en-uk", "en-us", "en-za", "en-zw",
+];
 const HEAD: &str =
     "<!DOCTYPE html PUBLIC \"-//W3C//DTD HTML 4.01//EN\" \"http://www.w3.org/TR/html4/strict.dtd\">
 <html><head>
@@ -348,6 +405,10 @@ mod tests {
         );
         let body =
             request("GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\n");
+        let unreadable = request(
+            "POST http://example.com/ HTTP/1.1\r\nContent-Length: x\r\nHost: example.com\r\nX: <y>\r\n\
+             Proxy-Authorization: Basic YTpi\r\n\r\n",
+        );
         // Measured beside Squid 5.7 of Debian 12, with the same host name.
         for (page, length) in [
             (Page::denied(url), 3064),
@@ -363,14 +424,34 @@ mod tests {
             (Page::length_required(&body, url), 3752),
             (Page::fault(&Fault::NotHttp, spell), 3032),
             (Page::fault(&Fault::BadTarget, spell), 3737),
-            (Page::fault(&Fault::BadHeader(start.clone()), spell), 3735),
-            (Page::fault(&Fault::BadLength(start), spell), 3735),
+            (Page::fault(&Fault::BadHeader(start), spell), 3735),
+            (Page::length_required(&unreadable, url), 3791),
             (Page::fault(&Fault::LongLine, spell), 3276),
             (Page::fault(&Fault::LongHead, spell), 3276),
         ] {
             let rendered = page.render("srv-files", &NOW.http_date());
             assert_eq!(rendered.len(), length, "{}: {}", page.name, page.status);
             assert!(rendered.contains("/*="), "{}: no room to fill", page.name);
+        }
+    }
+
+    #[test]
+    fn english_readers_get_their_tag() {
+        for (wish, tag, length) in [
+            ("en-US,en;q=0.9", "en-us", 3066),
+            ("en_GB", "en-gb", 3066),
+            ("xx, en;q=0.1", "en", 3066),
+            ("*, en-us", "en", 3064),
+            ("en-xx", "en", 3064),
+            ("de", "en", 3064),
+        ] {
+            let text = format!("GET http://example.com/ HTTP/1.1\r\nAccept-Language: {wish}\r\n\r\n");
+            let page = Page::denied(b"http://example.com/").for_reader_of(&request(&text));
+            assert_eq!(
+                (page.language, page.render("srv-files", &NOW.http_date()).len()),
+                (tag, length),
+                "{wish}"
+            );
         }
     }
 
