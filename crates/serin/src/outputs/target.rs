@@ -252,7 +252,19 @@ impl Target {
             Err(error) => return Err(error),
         };
         let metadata = file.metadata()?;
+        self.hand_over(&file, &metadata);
         Ok(Open { device: metadata.dev(), inode: metadata.ino(), regular: metadata.is_file(), file })
+    }
+
+    /// Gives a log that was root's to the user that is about to be become, who could not open it
+    /// again after a rotation. Not through a link, and not a file that has another name elsewhere.
+    fn hand_over(&self, file: &File, metadata: &Metadata) {
+        let Some(Owner { uid, gid }) = self.owner else { return };
+        let linked = fs::symlink_metadata(&self.path).map_or(true, |it| it.is_symlink());
+        if metadata.is_file() && metadata.uid() == 0 && metadata.nlink() == 1 && !linked {
+            // Refused where we are not root any more; then it stays as it is.
+            let _ = std::os::unix::fs::fchown(file, Some(uid), Some(gid));
+        }
     }
 
     fn create(&self) -> io::Result<File> {
@@ -260,9 +272,6 @@ impl Target {
             OpenOptions::new().read(true).append(true).create(true).mode(self.mode).open(&self.path)?;
         // Whatever the umask took or left.
         file.set_permissions(Permissions::from_mode(self.mode))?;
-        if let Some(Owner { uid, gid }) = self.owner {
-            std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
-        }
         Ok(file)
     }
 

@@ -290,6 +290,20 @@ fn the_owner_is_the_one_that_privileges_are_dropped_to() {
     target.ready().unwrap();
     let metadata = fs::metadata(folder.path().join("log")).unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (65534, 65534));
+
+    // A log of before is given too, but not what somebody made the name point to.
+    for (linked, wanted) in [(false, 65534), (true, 0)] {
+        let folder = TempDir::new().unwrap();
+        let (log, elsewhere) = (folder.path().join("log"), folder.path().join("elsewhere"));
+        fs::write(if linked { &elsewhere } else { &log }, "before\n").unwrap();
+        if linked {
+            std::os::unix::fs::symlink(&elsewhere, &log).unwrap();
+        }
+        let mut target = self::target(&folder, NO_ROTATION);
+        target.owner = Some(Owner { uid: 65534, gid: 65534 });
+        target.ready().unwrap();
+        assert_eq!(fs::metadata(&log).unwrap().uid(), wanted, "linked: {linked}");
+    }
 }
 
 /// A folder in which nothing can be renamed stands for one that is not writable after privileges
