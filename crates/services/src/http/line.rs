@@ -1,6 +1,6 @@
 //! Reads the request line as the server in the banner reads it. RFC 9112, section 3.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use super::product::Family;
 use super::request::{
@@ -58,41 +58,53 @@ fn nginx_version(version: &[u8]) -> Result<Version, Fault> {
 
 /// Apache and its like: one blank, a token, a version of exactly `HTTP/d.d`.
 fn strict_line<'a>(line: &'a [u8], head: &mut Head<'a>, family: Family) -> Result<(), Fault> {
-    let mut words = line.split(|it| *it == b' ');
-    head.method = words.next().unwrap_or_default();
-    head.target = words.next().unwrap_or_default();
-    let version = words.next();
     let lighttpd = family == Family::Lighttpd;
-    if words.next().is_some() || head.target.is_empty() {
+    let (method, rest) = split_blank(line);
+    let rest = rest.get(1..).unwrap_or_default();
+    // lighttpd lets a target have blanks.
+    let blank = if lighttpd { memrchr(b' ', rest) } else { memchr(b' ', rest) };
+    let (target, version) = match blank.and_then(|at| rest.split_at_checked(at)) {
+        Some((target, version)) => (target, version.get(1..)),
+        None => (rest, None),
+    };
+    head.method = method;
+    head.target = target;
+    // lighttpd counts a bad target among the bad fields.
+    let bad_target = if lighttpd { Fault::Fields } else { Fault::Line };
+    if lighttpd && head.method.first().is_some_and(|it| *it < b' ') {
         return Err(Fault::Line);
+    }
+    if rest.is_empty() || version.is_some_and(|it| it.contains(&b' ')) {
+        return Err(Fault::Line);
+    }
+    if head.target.is_empty() {
+        return Err(bad_target);
     }
     if head.method.is_empty() || !head.method.iter().all(|it| token(*it)) {
         return Err(if lighttpd { Fault::Coding } else { Fault::Line });
-    }
-    if head.target.iter().any(|it| *it <= b' ' || *it == 0x7f || (*it == b'#' && !lighttpd)) {
-        return Err(Fault::Line);
-    }
-    let origin = head.target.starts_with(b"/") || authority_of(head.target).is_some();
-    let fits = match head.method {
-        b"OPTIONS" => origin || head.target == b"*",
-        b"CONNECT" => !origin && memchr(b':', head.target).is_some(),
-        _ => origin,
-    };
-    if !fits {
-        return Err(Fault::Line);
     }
     match version {
         None if head.method == b"GET" && !lighttpd => head.version = Version::V09,
         None => return Err(Fault::Line),
         Some(version) => head.version = strict_version(version, family)?,
     }
-    Ok(())
+    if head.target.iter().any(|it| *it < b' ' || *it == 0x7f || (*it == b'#' && !lighttpd)) {
+        return Err(bad_target);
+    }
+    let origin = head.target.starts_with(b"/") || authority_of(head.target).is_some();
+    let fits = match head.method {
+        b"OPTIONS" => origin || head.target == b"*",
+        b"CONNECT" if !lighttpd => !origin && memchr(b':', head.target).is_some(),
+        _ => origin,
+    };
+    if fits { Ok(()) } else { Err(bad_target) }
 }
 
 fn strict_version(version: &[u8], family: Family) -> Result<Version, Fault> {
     match version.strip_prefix(b"HTTP/") {
         Some(b"1.0") => Ok(Version::V10),
         Some(b"1.1") => Ok(Version::V11),
+        Some([b'1', b'.', b'0' | b'1', ..]) if family == Family::Lighttpd => Err(Fault::Line),
         Some([b'0'..=b'9', ..]) if matches!(family, Family::Lighttpd | Family::Iis) => Err(Fault::Version),
         Some([b'1'..=b'9', b'.', b'0'..=b'9']) => Ok(Version::V11),
         _ => Err(Fault::Line),

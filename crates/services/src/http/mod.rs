@@ -206,7 +206,13 @@ impl Http {
             }
             return Some(rest);
         }
-        if expects(&head) && (head.body != Framing::None || self.site.product.family == Family::Nginx) {
+        let leave = match self.site.product.family {
+            Family::Nginx => true,
+            // Not when the body is on its way already.
+            Family::Lighttpd => head.body != Framing::None && rest.is_empty(),
+            Family::Apache | Family::Iis => head.body != Framing::None,
+        };
+        if expects(&head) && leave {
             out.send(&b"HTTP/1.1 100 Continue\r\n\r\n"[..]);
         }
         if let Framing::Length(length) = head.body {

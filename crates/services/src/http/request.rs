@@ -90,6 +90,8 @@ pub(crate) enum Fault {
     Timeout,
     /// The target has a scheme that is not served.
     Scheme,
+    /// A body must come, and its length is not told.
+    Length,
     /// It came without TLS to a port that wants it.
     Plain,
     /// The body is no chunked body.
@@ -179,7 +181,9 @@ pub(crate) fn read(bytes: &[u8], scanned: usize, family: Family) -> Reading<'_> 
         return Reading::Whole(head, b"");
     }
     request_line(line, &mut head, family);
-    if head.fault.is_some() {
+    // lighttpd looks at nothing before the head is whole.
+    let patient = family == Family::Lighttpd && line.first().is_none_or(|it| *it >= b' ');
+    if head.fault.is_some() && !patient {
         return Reading::Whole(head, b"");
     }
     if head.version == Version::V09 {
@@ -188,6 +192,7 @@ pub(crate) fn read(bytes: &[u8], scanned: usize, family: Family) -> Reading<'_> 
     }
     let rest_at = start.saturating_add(end).saturating_add(1);
     match find_end(bytes, rest_at, scanned, family) {
+        End::At(_) if head.fault.is_some() => Reading::Whole(head, b""),
         End::At(at) => {
             let (fields, after) = bytes.split_at_checked(at).unwrap_or((bytes, b""));
             read_fields(fields.get(rest_at..).unwrap_or_default(), line.len(), &mut head, family);
@@ -247,7 +252,7 @@ fn find_end(bytes: &[u8], first: usize, scanned: usize, family: Family) -> End {
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(end) = memchr(b'\n', rest) else {
-            let too_large = rest.len() > family.field_max() || bytes.len() > HEAD_MAX;
+            let too_large = rest.len() > family.field_max() || bytes.len() > family.head_max();
             return if too_large { End::TooLarge(at) } else { End::NotYet(at) };
         };
         let next = at.saturating_add(end).saturating_add(1);
@@ -255,7 +260,7 @@ fn find_end(bytes: &[u8], first: usize, scanned: usize, family: Family) -> End {
         if line.is_empty() || line == b"\r" {
             return End::At(next);
         }
-        if line.len() > family.field_max() || next > HEAD_MAX {
+        if line.len() > family.field_max() || next > family.head_max() {
             return End::TooLarge(at);
         }
         at = next;
@@ -368,16 +373,23 @@ fn framing(head: &mut Head<'_>, family: Family) -> Result<(), Fault> {
             match family {
                 Family::Apache if chunked => true,
                 Family::Apache => return Err(Fault::Fields),
-                Family::Nginx if length.is_some() || head.version < Version::V11 => {
+                Family::Nginx | Family::Lighttpd
+                    if head.version < Version::V11
+                        || head.count("Transfer-Encoding") > 1
+                        || (length.is_some() && family == Family::Nginx) =>
+                {
                     return Err(Fault::Fields);
                 }
-                Family::Nginx if head.count("Transfer-Encoding") > 1 => return Err(Fault::Fields),
                 _ if !chunked || !alone => return Err(Fault::Coding),
                 _ if length.is_some() => return Err(Fault::Fields),
                 _ => true,
             }
         }
     };
+    let bodiless = family == Family::Lighttpd && matches!(head.method, b"GET" | b"HEAD");
+    if bodiless && (chunked || length.is_some_and(|it| it > 0)) {
+        return Err(Fault::Fields);
+    }
     // Apache ignores the length, and hangs up afterwards. RFC 9112, section 6.3.
     head.close |= chunked && (length.is_some() || head.version < Version::V11);
     head.body = match (chunked, length) {
@@ -449,11 +461,25 @@ fn rules(head: &Head<'_>, family: Family) -> Result<(), Fault> {
     if family == Family::Apache && expects.is_some() {
         return Err(Fault::Expectation);
     }
+    if family == Family::Lighttpd {
+        lighttpd_rules(head)?;
+    }
     let web = head.target.get(..4).is_some_and(|it| it.eq_ignore_ascii_case(b"http"));
     if family == Family::Apache && authority_of(head.target).is_some() && !web {
         return Err(Fault::Scheme);
     }
     Ok(())
+}
+
+/// lighttpd: a POST tells its length, an absolute target names the same host as the `Host` field.
+fn lighttpd_rules(head: &Head<'_>) -> Result<(), Fault> {
+    if head.method == b"POST" && head.body == Framing::None && head.field("Content-Length").is_none() {
+        return Err(Fault::Length);
+    }
+    let foreign = authority_of(head.target).is_some_and(|(host, rest)| {
+        rest.is_empty() || head.field("Host") != Some(host) || !head.target.starts_with(b"http")
+    });
+    if foreign || std::str::from_utf8(head.target).is_err() { Err(Fault::Fields) } else { Ok(()) }
 }
 
 fn connection(head: &mut Head<'_>) {

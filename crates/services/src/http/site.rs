@@ -8,7 +8,7 @@ use serin_event::{Event, Kind, Tainted, Timestamp, Value, kinds};
 use super::file;
 use super::form::{self, Credentials};
 use super::product::{Family, From, Product, Reply, Wire};
-use super::request::{Fault, Head, Version};
+use super::request::{Fault, Framing, Head, Version};
 use super::skin::{Found, Skin};
 use super::target::{Unresolved, resolve};
 use crate::dialogue::Opening;
@@ -91,7 +91,11 @@ impl Site {
     }
 
     fn closes(&self, request: &Request<'_>, reply: &Reply<'_>) -> bool {
-        reply.close || request.head.close || self.left(request) == 0
+        // lighttpd does not read a body that nobody wants.
+        let unread = self.product.family == Family::Lighttpd
+            && reply.from != From::Application
+            && request.head.body != Framing::None;
+        reply.close || request.head.close || unread || self.left(request) == 0
     }
 
     fn left(&self, request: &Request<'_>) -> u32 {
@@ -110,7 +114,9 @@ impl Site {
                 date: &date,
                 bare: head.version == Version::V09 && !other,
                 head_only: !head.wants_body() && !other,
-                old: head.version < Version::V11,
+                // lighttpd answers what it cannot read as if it were old.
+                old: head.version < Version::V11
+                    || (head.fault == Some(Fault::Line) && self.product.family == Family::Lighttpd),
                 close,
                 keep: head.keep,
                 left: self.left(request),
@@ -145,7 +151,8 @@ impl Site {
             Err(Unresolved::Forbidden) => return (Route::Other, self.page(403, head)),
             Err(Unresolved::Missing) => return (Route::Other, self.page(404, head)),
         };
-        if head.method == b"OPTIONS" {
+        let nowhere = product.family == Family::Lighttpd && !self.has(&path) && *path != *b"*";
+        if head.method == b"OPTIONS" && !nowhere {
             return (Route::Other, self.options(&path));
         }
         if *path == *b"/" {
@@ -155,13 +162,19 @@ impl Site {
         if is_login(&path) {
             let reply = match head.method {
                 b"POST" => self.login(request),
+                method if !is_plain(method) => return (Route::Other, product.page(501, head)),
                 _ => file::serve(&self.skin.login, head, product, now),
             };
             return (Route::Login, reply);
         }
-        match self.skin.find(&path) {
+        match self.lookup(&path) {
+            Found::File(_) if !is_plain(head.method) => (Route::Other, product.page(501, head)),
             Found::File(_) if head.method == b"POST" && product.family == Family::Nginx => {
                 (Route::Other, product.page(405, head))
+            }
+            // lighttpd offers no ranges of what was posted to.
+            Found::File(page) if head.method == b"POST" && product.family == Family::Lighttpd => {
+                (Route::File, Reply { from: From::Server, ..file::serve(page, head, product, now) })
             }
             Found::File(page) => (Route::File, file::serve(page, head, product, now)),
             Found::Folder if path.ends_with(b"/") => (Route::Other, self.page(403, head)),
@@ -180,10 +193,11 @@ impl Site {
             Family::Nginx => Some(product.page(405, head)),
             _ if head.method == b"OPTIONS" => None,
             Family::Apache if !KNOWN_METHODS.contains(&head.method) => Some(product.page(501, head)),
-            Family::Lighttpd => {
-                let close = !KNOWN_METHODS.contains(&head.method);
-                Some(Reply { close, ..product.page(501, head) })
+            Family::Lighttpd if head.method == b"CONNECT" => {
+                Some(Reply { allow: None, ..product.page(405, head) })
             }
+            Family::Lighttpd if KNOWN_METHODS.contains(&head.method) => None,
+            Family::Lighttpd => Some(Reply { close: true, ..product.page(501, head) }),
             Family::Apache | Family::Iis => Some(product.page(405, head)),
         }
     }
@@ -196,14 +210,26 @@ impl Site {
             _ if product.is_old_apache() => "GET,HEAD,POST,OPTIONS",
             _ => product.allow,
         };
-        let exists = is_login(path) || *path == *b"/" || !matches!(self.skin.find(path), Found::Nothing);
-        let typed = product.family == Family::Apache && exists;
+        let typed = product.family == Family::Apache && self.has(path);
         Reply {
             status: 200,
             content_type: if typed { "text/html".into() } else { "".into() },
-            allow: (path != b"*").then_some(allow),
+            allow: (path != b"*" || product.family == Family::Lighttpd).then_some(allow),
             ..Reply::default()
         }
+    }
+
+    /// What a path leads to; lighttpd takes what follows a file's name for something to hand on.
+    fn lookup(&self, path: &[u8]) -> Found<'_> {
+        match (self.skin.find(path), path.strip_suffix(b"/")) {
+            (Found::Nothing, Some(file)) if self.product.family == Family::Lighttpd => self.skin.find(file),
+            (found, _) => found,
+        }
+    }
+
+    /// Whether there is something at this path.
+    fn has(&self, path: &[u8]) -> bool {
+        is_login(path) || *path == *b"/" || !matches!(self.skin.find(path), Found::Nothing)
     }
 
     /// `/`: the application sends everybody to its page.
@@ -354,6 +380,11 @@ fn credentials(request: &Request<'_>) -> Credentials {
         if request.body.is_empty() { Credentials::default() } else { form::in_body(kind, request.body) };
     let query = head.path_and_query().1;
     if query.is_empty() { in_body } else { in_body.or(form::in_pairs(query)) }
+}
+
+/// The methods that every page answers.
+fn is_plain(method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"POST")
 }
 
 /// The login page, and whatever is asked for below it.

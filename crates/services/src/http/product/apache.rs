@@ -222,9 +222,13 @@ pub(super) fn refuse(product: &Product, fault: Fault, head: &Head<'_>) -> Reply<
         // By then the filter that measures pages is gone.
         Fault::BodyTooLarge => Reply { from: From::Hasty, ..page(product, 413, head, "") },
         Fault::Body => Reply { from: From::Hasty, ..page(product, 400, head, "") },
-        Fault::Line | Fault::Fields | Fault::Coding | Fault::Version | Fault::Method | Fault::Scheme => {
-            page(product, 400, head, "")
-        }
+        Fault::Line
+        | Fault::Fields
+        | Fault::Coding
+        | Fault::Version
+        | Fault::Method
+        | Fault::Scheme
+        | Fault::Length => page(product, 400, head, ""),
     }
 }
 

@@ -97,7 +97,8 @@ pub(super) fn refuse(fault: Fault) -> Reply<'static> {
         | Fault::Expectation
         | Fault::Body
         | Fault::Plain
-        | Fault::Scheme => (
+        | Fault::Scheme
+        | Fault::Length => (
             400,
             "Bad Request",
             "Bad Request - Invalid URL</h2>\r\n<hr><p>HTTP Error 400. The request URL is invalid.",

@@ -15,6 +15,7 @@ pub(super) fn status(status: u16) -> &'static str {
         403 => "403 Forbidden",
         404 => "404 Not Found",
         405 => "405 Method Not Allowed",
+        411 => "411 Length Required",
         408 => "408 Request Timeout",
         413 => "413 Payload Too Large",
         416 => "416 Range Not Satisfiable",
@@ -29,6 +30,7 @@ pub(super) fn status_of(fault: Fault) -> u16 {
     match fault {
         Fault::LineTooLong | Fault::FieldTooLarge | Fault::TooManyFields => 431,
         Fault::Coding => 501,
+        Fault::Length => 411,
         Fault::Version => 505,
         Fault::Timeout => 408,
         Fault::BodyTooLarge => 413,
@@ -44,11 +46,9 @@ pub(super) fn status_of(fault: Fault) -> u16 {
 
 pub(super) fn head(product: &Product, reply: &Reply<'_>, wire: &Wire<'_>, out: &mut Vec<u8>) {
     let old = wire.old || matches!(reply.status, 431 | 505);
+    let application = reply.from == From::Application;
     status_line(out, if old { "HTTP/1.0" } else { "HTTP/1.1" }, status(reply.status));
-    if let Some(cookie) = &reply.cookie {
-        line(out, "Set-Cookie", cookie);
-    }
-    if let Some(location) = &reply.location {
+    if let Some(location) = reply.location.as_ref().filter(|_| !application) {
         line(out, "Location", location);
     }
     if let Some(allow) = reply.allow {
@@ -69,6 +69,12 @@ pub(super) fn head(product: &Product, reply: &Reply<'_>, wire: &Wire<'_>, out: &
     }
     if let Some(range) = &reply.range {
         line(out, "Content-Range", range);
+    }
+    if let Some(location) = reply.location.as_ref().filter(|_| application) {
+        line(out, "Location", location);
+    }
+    if let Some(cookie) = &reply.cookie {
+        line(out, "Set-Cookie", cookie);
     }
     if wire.close {
         line(out, "Connection", "close");

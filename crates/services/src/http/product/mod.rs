@@ -60,11 +60,20 @@ impl Family {
         }
     }
 
+    /// Longest head.
+    pub(crate) fn head_max(self) -> usize {
+        match self {
+            Self::Lighttpd => 8191,
+            _ => super::request::HEAD_MAX,
+        }
+    }
+
     /// Largest body that is let pass, in bytes.
     pub(crate) fn body_max(self) -> u64 {
         match self {
             Self::Nginx => 1 << 20,
-            Self::Apache | Self::Lighttpd => 1 << 30,
+            Self::Apache => 1 << 30,
+            Self::Lighttpd => u64::MAX,
             Self::Iis => 30_000_000,
         }
     }

@@ -101,7 +101,7 @@ pub(super) fn refuse(product: &Product, fault: Fault, head: &Head<'_>) -> Reply<
         Fault::Method => page(product, 405, head, ""),
         Fault::Timeout => page(product, 408, head, ""),
         Fault::BodyTooLarge => page(product, 413, head, ""),
-        Fault::Line | Fault::Fields | Fault::Expectation | Fault::Body | Fault::Scheme => {
+        Fault::Line | Fault::Fields | Fault::Expectation | Fault::Body | Fault::Scheme | Fault::Length => {
             page(product, 400, head, "")
         }
     }
