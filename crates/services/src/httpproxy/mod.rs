@@ -53,7 +53,7 @@ choices! {
 }
 
 settings! { "httpproxy" {
-    /// Which product answers: Squid 5.7, or Microsoft's ISA Server.
+    /// Which product answers: Squid 5.7, or Microsoft's ISA Server (from specification, never recorded).
     skin: Skin = Skin::Squid;
     /// The realm that clients show when they ask for a password; empty for the product's own.
     banner: String = String::new();

@@ -226,16 +226,17 @@ fn version(rest: &[u8]) -> Option<(&[u8], Version)> {
     Some((if parted { target } else { &[] }, version))
 }
 
-/// As many bytes as the headers and the empty line after them have.
+/// As many bytes as the headers and the empty line after them have. Fast, because it is asked again
+/// with every segment.
 fn head_length(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    while let Some((line, after)) = first_line(rest) {
-        rest = after;
-        if line.is_empty() {
-            return Some(bytes.len().saturating_sub(rest.len()));
-        }
+    if let Some((b"", after)) = first_line(bytes) {
+        return Some(bytes.len().saturating_sub(after.len()));
     }
-    None
+    let end = |mark: &[u8]| memchr::memmem::find(bytes, mark)?.checked_add(mark.len());
+    match (end(b"\n\r\n"), end(b"\n\n")) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 fn headers(head: &[u8]) -> Option<Vec<Header<'_>>> {
@@ -357,6 +358,21 @@ mod tests {
         for line in ["foo", "X : a", ": a", "X: a\0b", "X(): a", "X\u{e9}: a", "\rX: a"] {
             let text = format!("GET http://a/ HTTP/1.1\r\n{line}\r\n\r\n");
             assert!(matches!(fault(&text), Fault::BadHeader(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_head_ends_at_its_first_empty_line() {
+        for (head, length) in [
+            ("\r\nx", Some(2)),
+            ("\nx", Some(1)),
+            ("A: b\r\n\r\nx\n\n", Some(8)),
+            ("A: b\n\nx\r\n\r\n", Some(6)),
+            ("A: b\n\r\nx", Some(7)),
+            ("A: b\r\n\r", None),
+            ("", None),
+        ] {
+            assert_eq!(head_length(head.as_bytes()), length, "{head:?}");
         }
     }
 
