@@ -13,8 +13,9 @@ use tokio::net::TcpListener;
 
 use super::floods::Floods;
 use super::journal::{Journal, Opened};
+use super::listener::{bind, serve};
 use super::metrics::Metrics;
-use super::port::{Limits, Port, TlsMode, bind, serve};
+use super::port::{Limits, Port, TlsMode};
 use super::recorder::{Recorder, Rules};
 use super::seats::Seats;
 

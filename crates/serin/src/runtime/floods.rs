@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::recorder::Flood;
-
 /// Counts events per source and second, and what was refused.
 pub(crate) struct Floods {
     /// Most events of one source in a second; 0: no bound.
@@ -20,6 +18,16 @@ struct State {
     /// Events of each source in the second that began at the instant.
     rates: HashMap<IpAddr, (Instant, u32)>,
     held_back: HashMap<(Option<IpAddr>, &'static str, &'static str), Count>,
+}
+
+/// A source whose events are not recorded one by one any more.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Flood {
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) service: &'static str,
+    pub(crate) reason: &'static str,
+    pub(crate) count: i64,
+    pub(crate) seconds: i64,
 }
 
 struct Count {

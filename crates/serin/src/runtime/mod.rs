@@ -8,6 +8,7 @@ mod connection_tests;
 mod floods;
 mod greeting;
 pub(crate) mod journal;
+mod listener;
 pub(crate) mod management;
 pub(crate) mod metrics;
 mod port;

@@ -3,7 +3,7 @@
 //! Bait passwords that are kept as hashes cost up to half a second each to check. That is done on
 //! the side: the peer's conversation goes on, and its event is recorded when the answer is known.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -224,16 +224,6 @@ fn credentials(event: &Event) -> Option<(Option<Tainted>, Option<Tainted>)> {
 
 fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// A source whose events are not recorded one by one any more.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Flood {
-    pub(crate) source: Option<IpAddr>,
-    pub(crate) service: &'static str,
-    pub(crate) reason: &'static str,
-    pub(crate) count: i64,
-    pub(crate) seconds: i64,
 }
 
 /// Beyond so many unchecked events, a peer waits.
