@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Seconds after which a client program is ended: exit status 124.
-const PATIENCE: &str = "120";
+/// Seconds after which a client program is ended: exit status 124. The longest comparison waits for
+/// three refusals of each of many guesses.
+const PATIENCE: &str = "300";
 
 /// How a client program ended, and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
