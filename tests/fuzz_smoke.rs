@@ -1,10 +1,14 @@
 //! What the fuzz targets do, in small and always the same, on the stable toolchain: every recorded
 //! session cut, spliced and overwritten at random places, and played at every service.
 
+use std::io;
+use std::path::Path;
+
+use serin::config::{Catalogue, Config, Environment};
 use serin_services::replay::{client_bytes, drive, sessions_of};
 
 /// Changed sessions played at each service; `SERIN_FUZZ_RUNS` asks for more.
-const RUNS: u32 = 1500;
+const RUNS: u32 = 6000;
 /// Longest input.
 const LONGEST: usize = 4096;
 
@@ -45,6 +49,32 @@ fn no_changed_session_breaks_what_must_hold_of_every_service() {
             drive(service, &bytes);
         }
     }
+}
+
+#[test]
+fn no_changed_configuration_is_refused_without_a_word() {
+    const NATIVE: &str = "[ftp]\nenabled = true\nport = 2121\nbanner = \"x\"\n\n[store]\nkeep_days = 3\n";
+    let sample = include_str!("../crates/serin/opencanary.conf");
+    let pool: Vec<Vec<u8>> = vec![sample.into(), NATIVE.into()];
+    let no_folders = |_: &Path| Err(io::Error::other("no folders here"));
+    let (catalogue, environment) = (Catalogue::whole(), Environment::default());
+    let mut dice = Dice(0x5e41_c0f1);
+    let mut refused = 0;
+    for run in 0..RUNS {
+        let mut bytes = pool[dice.roll(pool.len())].clone();
+        if run >= 2 {
+            for _ in 0..=dice.roll(3) {
+                change(&mut bytes, &pool, &mut dice);
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let read = Config::parse(catalogue, Path::new("x.conf"), &text, &environment, &no_folders);
+        if let Err(complaints) = read {
+            refused += 1;
+            assert!(!complaints.to_string().trim().is_empty(), "refused without a word: {text}");
+        }
+    }
+    assert!(refused > RUNS / 4 && refused < RUNS, "{refused} of {RUNS} refused");
 }
 
 fn change(bytes: &mut Vec<u8>, pool: &[Vec<u8>], dice: &mut Dice) {

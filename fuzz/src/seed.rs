@@ -17,6 +17,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             fs::write(corpus.join(format!("{}-{name}", service.name)), bytes)?;
         }
     }
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/config");
+    fs::create_dir_all(&configs)?;
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    fs::copy(repository.join("crates/serin/opencanary.conf"), configs.join("opencanary"))?;
+    fs::write(configs.join("native"), NATIVE)?;
     println!("corpus/services holds {} inputs", fs::read_dir(&corpus)?.count());
     Ok(())
 }
+
+const NATIVE: &str = "[ftp]\nenabled = true\nport = 2121\nbanner = \"(vsFTPd 3.0.3)\"\n\n[store]\nkeep_days = 3\n";
