@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -92,10 +92,13 @@ async fn ftp<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, log
 
 async fn telnet<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, log: Log) -> Result<()> {
     let mut stream = BufReader::new(stream);
-    stream.write_all(b"\xff\xfb\x01\xff\xfb\x03host login: ").await?;
+    // In two steps, as the sensor does: some clients find no prompt right behind the options.
+    stream.write_all(b"\xff\xfd\x01\xff\xfd\x1f\xff\xfb\x01\xff\xfb\x03").await?;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    stream.write_all(b"\r\r\nhost login: ").await?;
     loop {
         let user = line(&mut stream).await?;
-        stream.write_all(b"Password: ").await?;
+        stream.write_all(format!("{user}\r\nPassword: ").as_bytes()).await?;
         let password = line(&mut stream).await?;
         if user.is_empty() && password.is_empty() {
             return Ok(());

@@ -22,14 +22,15 @@ pub(crate) fn connector() -> Result<TlsConnector> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// A server with a fresh RSA key's worth of work replaced by what `rcgen` makes: P-256.
+/// A server with an RSA-2048 key like the sensor's: signing with it is most of a handshake's work.
 pub(crate) fn acceptor() -> Result<TlsAcceptor> {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let signing = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?;
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])?.self_signed(&signing)?;
+    let key = PrivatePkcs8KeyDer::from(signing.serialize_der());
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())?;
+        .with_single_cert(vec![certificate.der().clone()], key.into())?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
