@@ -283,7 +283,7 @@ kinds! {
     SIP_REQUEST = 15001 "sip.request" Interact Medium ["HEADERS"]
         "{src} sent a SIP request";
     GIT_CLONE = 16001 "git.clone" Interact High ["HOST" "REPO"] details ["COMMAND" "PARAMETERS"]
-        "{src} tried to clone the git repository {REPO}";
+        "{src} sent {COMMAND} for the git repository {REPO}";
     REDIS_COMMAND = 17001 "redis.command" Interact High ["ARGS" "CMD"]
         "{src} sent {CMD} to Redis";
 
@@ -313,7 +313,7 @@ kinds! {
         "{src} confused MongoDB: {error}";
 
     CONNECTION_TOUCHED = 21001 "connection.touched" Connect Low ["BYTES" "DATA" "DURATION_MS" "SERVICE"] details ["JA3" "JA4" "SNI"]
-        "{src} connected to {SERVICE} and left without a login or a request";
+        "{src} connected to {SERVICE} and left no login or command";
     CONNECTION_BROKEN = 21002 "connection.broken" Connect Low ["BYTES" "DATA" "DURATION_MS" "REASON" "SERVICE"] details ["JA3" "JA4" "SNI"]
         "{src} broke off with {SERVICE}: {REASON}";
     CONNECTION_FLOOD = 21003 "connection.flood" Connect High ["COUNT" "REASON" "SECONDS" "SERVICE"]
