@@ -32,23 +32,28 @@ pub struct Actions {
     /// The moment of this call; set by the runtime.
     pub now: Timestamp,
     list: Vec<Action>,
+    /// Bytes in the list.
+    queued: usize,
 }
 
 impl Actions {
     /// None yet, at the moment `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now, list: Vec::new() }
+        Self { now, list: Vec::new(), queued: 0 }
     }
 
     /// Adds any action.
     pub fn push(&mut self, action: Action) {
+        if let Action::Send(bytes) = &action {
+            self.queued = self.queued.saturating_add(bytes.len());
+        }
         self.list.push(action);
     }
 
     /// Sends bytes.
     pub fn send(&mut self, bytes: impl Into<Cow<'static, [u8]>>) {
-        self.list.push(Action::Send(bytes.into()));
+        self.push(Action::Send(bytes.into()));
     }
 
     /// Sends text.
@@ -73,6 +78,13 @@ impl Actions {
         }
     }
 
+    /// Bytes that are to be sent and have not been taken yet. A dialogue whose answers are larger
+    /// than what asks for them stops at [`ENOUGH`] and leaves the rest of its input for later.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Whether nothing is wanted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -81,6 +93,7 @@ impl Actions {
 
     /// Takes all that was collected, leaving none.
     pub fn drain(&mut self) -> impl Iterator<Item = Action> + '_ {
+        self.queued = 0;
         self.list.drain(..)
     }
 }
@@ -133,7 +146,9 @@ pub trait Dialogue: Send {
     /// The connection is there. For protocols whose server speaks first.
     fn open(&mut self, opening: &Opening, out: &mut Actions);
 
-    /// Takes what has arrived and not been used yet; returns the part it could not use yet.
+    /// Takes what has arrived and not been used yet; returns the part it could not use yet. While
+    /// it uses some of what is there, it is called again with the rest once its actions are done;
+    /// when it uses nothing, once more has come.
     ///
     /// # Errors
     ///
@@ -152,6 +167,10 @@ pub trait Dialogue: Send {
     /// than reports have no effect any more.
     fn closed(&mut self, _why: Closed, _out: &mut Actions) {}
 }
+
+/// Answers waiting to be sent at which a dialogue should rather wait than go on: so much is held for
+/// a peer that sends many requests at once and reads nothing.
+pub const ENOUGH: usize = 16 * 1024;
 
 /// Opens a dialogue for one connection.
 pub type Opener = Box<dyn Fn() -> Box<dyn Dialogue> + Send + Sync>;

@@ -42,8 +42,8 @@ use std::time::Duration;
 use serin_event::{Event, Timestamp, Value};
 
 use crate::conf::{Conf, File, Folder};
-use crate::dialogue::{Action, Actions, Closed, Dialogue, Opening, TlsPeer};
-use crate::{Service, Tls};
+use crate::dialogue::{Action, Actions, Closed, Dialogue, ENOUGH, Opening, TlsPeer};
+use crate::{Listening, Service, Tls};
 
 /// 2026-11-22 00:00:00 UTC.
 pub const NOW: Timestamp = Timestamp(1_795_305_600_000_000);
@@ -293,9 +293,15 @@ impl Player {
             return;
         }
         held.extend_from_slice(piece);
-        let taken = std::mem::take(held);
-        let result = self.dialogue.input(&taken, &mut self.out).map(<[u8]>::to_vec);
-        self.act();
+        let mut taken = std::mem::take(held);
+        let result = loop {
+            let result = self.dialogue.input(&taken, &mut self.out).map(<[u8]>::to_vec);
+            self.act();
+            match result {
+                Ok(rest) if !rest.is_empty() && rest.len() < taken.len() && !self.ended => taken = rest,
+                result => break result,
+            }
+        };
         match result {
             Ok(rest) if rest.len() > service.backlog && !self.ended => {
                 self.end(&format!("broken more than {} bytes held", service.backlog));
@@ -411,8 +417,35 @@ pub fn drive_with(service: &Service, conf: &Conf, bytes: &[u8]) {
         dialogue.closed(Closed::ByPeer, &mut out);
         let allowed = 65_536 + 4096 * bytes.len();
         assert!(answered <= allowed, "{}: answers {answered} bytes to {}", service.name, bytes.len());
+        drive_at_once(service, listening, bytes);
     }
 }
+
+/// The same bytes again and again in one segment: what is queued for a peer that reads nothing
+/// stays bounded.
+#[allow(clippy::panic, reason = "a test's assertion")]
+fn drive_at_once(service: &Service, listening: &Listening, bytes: &[u8]) {
+    const SEGMENT: usize = 16 * 1024;
+    let pile: Vec<u8> =
+        bytes.iter().copied().cycle().take(if bytes.is_empty() { 0 } else { SEGMENT }).collect();
+    let mut dialogue = (listening.open)();
+    let mut out = Actions::new(NOW);
+    dialogue.open(&opening(listening.port, &listening.tls, false), &mut out);
+    let mut rest = pile.as_slice();
+    while let Ok(left) = dialogue.input(rest, &mut out) {
+        let most = ENOUGH.saturating_add(QUEUED_MAX);
+        assert!(out.queued() <= most, "{}: {} bytes queued at once", service.name, out.queued());
+        let ended = out.drain().any(|it| matches!(it, Action::Close | Action::Reset | Action::StartTls));
+        if ended || left.len() == rest.len() || left.is_empty() {
+            break;
+        }
+        rest = left;
+    }
+}
+
+/// What one segment of a service's ordinary traffic may make it queue: many small answers, or one
+/// page beyond [`ENOUGH`].
+const QUEUED_MAX: usize = 240 * 1024;
 
 /// Takes `\r`, `\n`, `\t`, `\\` and `\xNN` for what they stand for.
 fn unescape(text: &str) -> Vec<u8> {

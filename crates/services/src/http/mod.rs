@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use serin_event::{Kind, Timestamp, kinds};
 
 use crate::conf::{Complaint, Conf, FolderPath, Setting};
-use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opener, Opening};
+use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opener, Opening};
 use crate::{Listening, Service, settings};
 use body::{Body, Progress};
 use product::{Family, Product};
@@ -310,7 +310,7 @@ impl Dialogue for Http {
                 }
                 State::Head(scanned) => {
                     self.state = State::Head(scanned);
-                    if rest.is_empty() {
+                    if rest.is_empty() || out.queued() >= ENOUGH {
                         break;
                     }
                     let Some(after) = self.request(rest, scanned, out) else { break };
