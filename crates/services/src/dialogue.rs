@@ -175,19 +175,44 @@ pub const ENOUGH: usize = 16 * 1024;
 /// Opens a dialogue for one connection.
 pub type Opener = Box<dyn Fn() -> Box<dyn Dialogue> + Send + Sync>;
 
-/// A number between 0 and 1 that differs by `seed` and `salt`: for jitter.
+/// The `nth` random number that follows from `seed`, counted from 1: for nonces, session names,
+/// jitter.
 #[must_use]
-pub fn fraction(seed: u64, salt: u64) -> f64 {
-    // SplitMix64: https://prng.di.unimi.it/splitmix64.c (public domain), one step.
-    let mut mixed = seed.wrapping_add(salt.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+pub fn random(seed: u64, nth: u64) -> u64 {
+    // SplitMix64: https://prng.di.unimi.it/splitmix64.c (public domain).
+    let mut mixed = seed.wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    f64::from(u32::try_from(mixed >> 32).unwrap_or(0)) / f64::from(u32::MAX)
+    mixed ^ (mixed >> 31)
+}
+
+/// A number between 0 and 1 that differs by `seed` and `salt`.
+fn fraction(seed: u64, salt: u64) -> f64 {
+    let top = random(seed, salt.wrapping_add(1)) >> 32;
+    f64::from(u32::try_from(top).unwrap_or(0)) / f64::from(u32::MAX)
 }
 
 /// `base`, varied by up to `spread` of itself either way.
 #[must_use]
 pub fn jitter(base: Duration, spread: f64, seed: u64, salt: u64) -> Duration {
     base.mul_f64((1.0 + spread * (2.0 * fraction(seed, salt) - 1.0)).max(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_numbers_are_those_of_splitmix64() {
+        assert_eq!((random(0, 1), random(0, 2)), (0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4));
+    }
+
+    #[test]
+    fn jitter_stays_within_its_spread() {
+        let base = Duration::from_secs(4);
+        for seed in 0..100 {
+            let varied = jitter(base, 0.25, seed, 1);
+            assert!((3.0..=5.0).contains(&varied.as_secs_f64()), "{varied:?}");
+        }
+    }
 }

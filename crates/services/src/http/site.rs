@@ -11,7 +11,7 @@ use super::product::{Family, From, Product, Reply, Wire};
 use super::request::{Fault, Framing, Head, Version};
 use super::skin::{Found, Skin};
 use super::target::{Unresolved, resolve};
-use crate::dialogue::Opening;
+use crate::dialogue::{Opening, random};
 
 /// One web site, shared by all its connections.
 #[derive(Debug)]
@@ -424,15 +424,8 @@ fn headers(head: &Head<'_>) -> Value {
 
 /// A session's name: 32 hexadecimal digits, different for each login.
 fn session_id(seed: u64, count: u32) -> String {
-    // SplitMix64: https://prng.di.unimi.it/splitmix64.c (public domain).
-    let mix = |salt: u64| {
-        let mut it = seed.wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^ (it >> 31)
-    };
-    let salt = u64::from(count).wrapping_mul(2);
-    format!("{:016x}{:016x}", mix(salt.wrapping_add(1)), mix(salt.wrapping_add(2)))
+    let used = u64::from(count).wrapping_mul(2);
+    format!("{:016x}{:016x}", random(seed, used.wrapping_add(1)), random(seed, used.wrapping_add(2)))
 }
 
 /// What OpenCanary logs where a client sent nothing.

@@ -24,7 +24,7 @@ use base64::Engine as _;
 use serin_event::{Event, Tainted, Value, kinds};
 
 use crate::conf::{Complaint, Conf, wrong};
-use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening};
+use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening, random};
 use crate::wire::first_line;
 use crate::{Listening, Service, choices, settings};
 
@@ -291,13 +291,9 @@ impl Proxy {
         self.face.schemes.iter().map(offer).collect()
     }
 
-    /// Differs for each connection, answer and `salt`. `SplitMix64`, as in [`crate::dialogue::fraction`].
+    /// Differs for each connection, answer and `salt`.
     fn nonce(&self, salt: u64) -> u64 {
-        let step = self.answers.wrapping_mul(4).wrapping_add(salt).wrapping_add(1);
-        let mut mixed = self.seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        random(self.seed, self.answers.wrapping_mul(4).wrapping_add(salt).wrapping_add(1))
     }
 }
 
