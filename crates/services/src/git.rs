@@ -15,6 +15,7 @@ use serin_event::{Event, Tainted, Value, kinds};
 
 use crate::conf::{Complaint, Conf};
 use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening};
+use crate::wire::hexadecimal;
 use crate::{Listening, Service};
 
 pub(crate) static SERVICE: Service = Service {
@@ -78,10 +79,7 @@ enum Packet<'a> {
 impl<'a> Packet<'a> {
     fn parse(bytes: &'a [u8]) -> Self {
         let Some((length, rest)) = bytes.split_at_checked(LENGTH_DIGITS) else { return Self::Partial };
-        // The parser of numbers would take a sign as well.
-        let digits =
-            std::str::from_utf8(length).ok().filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()));
-        let Some(length) = digits.and_then(|it| usize::from_str_radix(it, 16).ok()) else {
+        let Some(length) = hexadecimal(length).and_then(|it| usize::try_from(it).ok()) else {
             return Self::Bad { rest };
         };
         if length > PACKET_MAX {

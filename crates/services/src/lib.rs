@@ -21,6 +21,7 @@ pub mod dialogue;
 mod ftp;
 mod git;
 mod http;
+mod http_syntax;
 mod httpproxy;
 mod https;
 pub mod replay;

@@ -58,6 +58,13 @@ pub fn first_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default()))
 }
 
+/// The number that hexadecimal digits write. The standard library's parser takes a sign as well.
+#[must_use]
+pub fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(digits).ok()?;
+    if digits.bytes().all(|it| it.is_ascii_hexdigit()) { u64::from_str_radix(digits, 16).ok() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +83,14 @@ mod tests {
         assert_eq!(first_line(b"a\r\nb\n"), Some((&b"a"[..], &b"b\n"[..])));
         assert_eq!(first_line(b"b\n"), Some((&b"b"[..], &b""[..])));
         assert_eq!(first_line(b"b\r"), None);
+    }
+
+    #[test]
+    fn hexadecimal_numbers_have_neither_sign_nor_prefix() {
+        assert_eq!(hexadecimal(b"00fF"), Some(255));
+        assert_eq!(hexadecimal(b"ffffffffffffffff"), Some(u64::MAX));
+        for digits in ["", "+1", "-1", "0x1", " 1", "g", "10000000000000000"] {
+            assert_eq!(hexadecimal(digits.as_bytes()), None, "{digits}");
+        }
     }
 }

@@ -3,9 +3,9 @@
 //! Keeps the first [`BODY_KEPT`] bytes and lets the rest pass, so that an endless upload costs
 //! nothing.
 
-use memchr::memchr;
-
 use super::request::Framing;
+use crate::http_syntax::chunk_size;
+use crate::wire::first_line;
 
 /// Where the stream stands within a body.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Body {
                     }
                 }
                 State::Size | State::DataEnd | State::Trailer => {
-                    let Some((line, after)) = line(rest) else {
+                    let Some((line, after)) = first_line(rest) else {
                         let broken = rest.len() > LINE_MAX || !self.plausible(rest);
                         return if broken { Progress::Broken } else { Progress::More(rest) };
                     };
@@ -124,19 +124,6 @@ impl Body {
         }
         true
     }
-}
-
-fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (line, rest) = bytes.split_at_checked(memchr(b'\n', bytes)?)?;
-    Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default()))
-}
-
-fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.split(|it| matches!(it, b';' | b' ' | b'\t')).next()?;
-    if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// How much of a body is kept: enough for any login form and most exploits.

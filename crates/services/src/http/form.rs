@@ -6,11 +6,10 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use memchr::{memchr, memmem};
 
 use super::request::trim;
+use crate::http_syntax::{auth_parameter, basic};
 
 /// What was found; each may be missing.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -180,36 +179,14 @@ pub(crate) fn in_authorization(field: &[u8]) -> Credentials {
     let (scheme, rest) = field.split_at_checked(at).unwrap_or((field, b""));
     let rest = trim(rest);
     if scheme.eq_ignore_ascii_case(b"basic") {
-        let Some(pair) = lenient_base64(rest) else {
-            // Undecodable, but an attempt all the same.
-            return Credentials { username: Some(rest.to_vec()), password: None };
-        };
-        return match memchr(b':', &pair).and_then(|at| pair.split_at_checked(at)) {
-            Some((name, secret)) => Credentials {
-                username: Some(name.to_vec()),
-                password: Some(secret.get(1..).unwrap_or_default().to_vec()),
-            },
-            None => Credentials { username: Some(pair), password: None },
-        };
+        // Undecodable, but an attempt all the same.
+        let (username, password) = basic(rest).unwrap_or_else(|| (rest.to_vec(), None));
+        return Credentials { username: Some(username), password };
     }
     if scheme.eq_ignore_ascii_case(b"digest") {
-        let name = rest.split(|it| *it == b',').find_map(|part| {
-            let part = trim(part);
-            let value = part.strip_prefix(b"username=")?;
-            Some(value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value))
-        });
-        return Credentials { username: name.map(<[u8]>::to_vec), password: None };
+        return Credentials { username: auth_parameter(rest, b"username"), password: None };
     }
     Credentials::default()
-}
-
-/// Standard base64, with or without padding.
-fn lenient_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bare: Vec<u8> = text.iter().copied().filter(|it| *it != b'=').collect();
-    while !bare.len().is_multiple_of(4) {
-        bare.push(b'=');
-    }
-    BASE64.decode(&bare).ok()
 }
 
 /// Parts of a multipart body that are looked at.
@@ -255,6 +232,8 @@ mod tests {
         assert_eq!(in_authorization(b"basic cm9vdDp0bzpvcg"), found(b"root", b"to:or"));
         assert_eq!(in_authorization(b"Basic !!").username, Some(b"!!".to_vec()));
         assert_eq!(in_authorization(b"Digest realm=\"x\", username=\"bob\"").username, Some(b"bob".to_vec()));
+        let tricky = br#"Digest realm="a, username=b", username="bob""#;
+        assert_eq!(in_authorization(tricky).username, Some(b"bob".to_vec()));
         assert!(in_authorization(b"Bearer abc").is_empty());
     }
 }

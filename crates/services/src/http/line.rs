@@ -4,8 +4,9 @@ use memchr::{memchr, memrchr};
 
 use super::product::Family;
 use super::request::{
-    Fault, Head, Version, authority_of, nginx_method_byte, split_blank, token, trim_end, trim_start,
+    Fault, Head, Version, authority_of, nginx_method_byte, split_blank, trim_end, trim_start,
 };
+use crate::http_syntax::is_token;
 
 /// Takes the line, without its LF, apart into `head`; what is wrong with it becomes its fault.
 pub(super) fn request_line<'a>(line: &'a [u8], head: &mut Head<'a>, family: Family) {
@@ -80,7 +81,7 @@ fn strict_line<'a>(line: &'a [u8], head: &mut Head<'a>, family: Family) -> Resul
     if head.target.is_empty() {
         return Err(bad_target);
     }
-    if head.method.is_empty() || !head.method.iter().all(|it| token(*it)) {
+    if head.method.is_empty() || !head.method.iter().all(|it| is_token(*it)) {
         return Err(if lighttpd { Fault::Coding } else { Fault::Line });
     }
     match version {

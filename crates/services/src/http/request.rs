@@ -10,6 +10,7 @@ use memchr::memchr;
 
 use super::line::request_line;
 use super::product::Family;
+use crate::http_syntax::{content_length, is_token};
 
 /// A request's head, or as much of it as was understood before the fault.
 #[derive(Debug, Default)]
@@ -346,7 +347,7 @@ fn strict_field<'a>(line: &'a [u8], head: &mut Head<'a>, family: Family) -> Resu
     }
     let (name, value) = split_colon(line);
     let value = value.ok_or(Fault::Fields)?;
-    if name.is_empty() || !name.iter().all(|it| token(*it)) {
+    if name.is_empty() || !name.iter().all(|it| is_token(*it)) {
         return Err(Fault::Fields);
     }
     if head.fields.len() >= family.fields_max() {
@@ -362,7 +363,7 @@ fn framing(head: &mut Head<'_>, family: Family) -> Result<(), Fault> {
         None => None,
         Some(b"") if family == Family::Lighttpd => None,
         Some(_) if head.count("Content-Length") > 1 => return Err(Fault::Fields),
-        Some(text) => Some(number(text).ok_or(Fault::Fields)?),
+        Some(text) => Some(content_length(text).ok_or(Fault::Fields)?),
     };
     let chunked = match head.field("Transfer-Encoding") {
         None => false,
@@ -398,13 +399,6 @@ fn framing(head: &mut Head<'_>, family: Family) -> Result<(), Fault> {
         (false, Some(length)) => Framing::Length(length),
     };
     Ok(())
-}
-
-fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse::<u64>().ok().filter(|it| i64::try_from(*it).is_ok())
 }
 
 /// One well-formed host, which HTTP/1.1 must name.
@@ -533,11 +527,6 @@ pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
 
 pub(super) fn nginx_method_byte(byte: u8) -> bool {
     byte.is_ascii_uppercase() || matches!(byte, b'_' | b'-')
-}
-
-/// RFC 9110, section 5.6.2.
-pub(super) fn token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Most bytes of a request's head: what nginx holds (33 KiB) fits, and what browsers send.

@@ -1,11 +1,8 @@
 //! What a client says in `Proxy-Authorization`: RFC 7617 (Basic), RFC 7616 (Digest), RFC 4559
 //! (Negotiate) and Microsoft's NTLM over HTTP.
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use super::ntlm;
+use crate::http_syntax::{auth_parameter, base64_decoded, basic};
 
 /// What a client can be offered to log in with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,17 +67,15 @@ impl Credentials {
         let known = std::str::from_utf8(scheme).ok().and_then(Scheme::named);
         match known {
             Some(Scheme::Basic) => {
-                let Ok(plain) = BASE64.decode(token) else { return login(UNREADABLE, b"", None, false) };
-                let colon = memchr::memchr(b':', &plain).unwrap_or(plain.len());
-                let (user, password) = plain.split_at_checked(colon)?;
-                login(user, password.get(1..).unwrap_or_default(), None, true)
+                let Some((user, password)) = basic(token) else { return login(UNREADABLE, b"", None, false) };
+                login(&user, &password.unwrap_or_default(), None, true)
             }
-            Some(Scheme::Digest) => match parameter(rest, b"username") {
+            Some(Scheme::Digest) => match auth_parameter(rest, b"username") {
                 Some(user) => login(&user, b"", None, false),
                 None => login(UNREADABLE, b"", None, false),
             },
             Some(it @ (Scheme::Ntlm | Scheme::Negotiate)) => {
-                match BASE64.decode(token).ok().as_deref().and_then(ntlm::Message::find) {
+                match base64_decoded(token).as_deref().and_then(ntlm::Message::find) {
                     Some((ntlm::Message::Negotiate { flags }, wrapped)) => {
                         Some(Self::Asks { scheme: it, flags, wrapped })
                     }
@@ -103,52 +98,8 @@ fn word(bytes: &[u8]) -> (&[u8], &[u8]) {
     bytes.split_at_checked(end).unwrap_or((bytes, &[]))
 }
 
-/// One parameter of a list like `username="a", realm="b"`, out of its quotes.
-fn parameter(list: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let mut rest = list;
-    loop {
-        let (found, after) = rest.split_at_checked(memchr::memchr(b'=', rest)?)?;
-        let (value, after) = quoted(after.get(1..)?);
-        let key = found.rsplit(|&it| it == b',').next().unwrap_or(found).trim_ascii();
-        if key.eq_ignore_ascii_case(name) {
-            return Some(value);
-        }
-        rest = after;
-    }
-}
-
-/// A value up to the comma, or up to the closing quote.
-fn quoted(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
-    let bytes = bytes.trim_ascii_start();
-    let Some(mut rest) = bytes.strip_prefix(b"\"") else {
-        let end = memchr::memchr(b',', bytes).unwrap_or(bytes.len());
-        let (value, after) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
-        return (value.trim_ascii().to_vec(), after);
-    };
-    let mut value = Vec::new();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        match (byte, after.split_first()) {
-            (b'"', _) => break,
-            (b'\\', Some((&escaped, after))) => {
-                value.push(escaped);
-                rest = after;
-            }
-            _ => value.push(byte),
-        }
-    }
-    (value, rest)
-}
-
 /// What OpenCanary writes for the user of every login.
 const UNREADABLE: &[u8] = b"Invalid auth-token submitted";
-/// As lenient as clients are.
-pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
 
 #[cfg(test)]
 mod tests {

@@ -20,11 +20,12 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serin_event::{Event, Tainted, Value, kinds};
 
 use crate::conf::{Complaint, Conf, wrong};
 use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening, random};
+use crate::http_syntax::chunk_size;
 use crate::wire::first_line;
 use crate::{Listening, Service, choices, settings};
 
@@ -272,7 +273,7 @@ impl Proxy {
     fn challenge(&self, scheme: Scheme, flags: u32, wrapped: bool, out: &Actions) -> String {
         let challenge = self.nonce(0).to_le_bytes();
         let challenger = ntlm::Challenger { host: &self.face.host, now: out.now, challenge };
-        let token = credentials::BASE64.encode(challenger.token(flags, wrapped));
+        let token = BASE64_STANDARD.encode(challenger.token(flags, wrapped));
         format!("{} {token}", scheme.name())
     }
 
@@ -360,16 +361,11 @@ impl Chunk {
             return if bytes.len() < CHUNK_LINE_MAX { None } else { Some((Stage::Ended, &[])) };
         };
         let next = match self {
-            Self::Size => {
-                let size = line.split(|it| b"; \t".contains(it)).next().unwrap_or_default();
-                let digits = size.len() <= 15 && size.iter().all(u8::is_ascii_hexdigit);
-                let size = std::str::from_utf8(size).ok().filter(|_| digits);
-                match size.and_then(|it| u64::from_str_radix(it, 16).ok()) {
-                    Some(0) => Stage::Chunk(Self::Trailer),
-                    Some(size) => Stage::Chunk(Self::Data(size)),
-                    None => Stage::Ended,
-                }
-            }
+            Self::Size => match chunk_size(line) {
+                Some(0) => Stage::Chunk(Self::Trailer),
+                Some(size) => Stage::Chunk(Self::Data(size)),
+                None => Stage::Ended,
+            },
             Self::End if line.is_empty() => Stage::Chunk(Self::Size),
             Self::Trailer if line.is_empty() => Stage::Head,
             Self::Trailer => Stage::Chunk(Self::Trailer),

@@ -4,6 +4,7 @@
 //! tabs, and a GET without a version is HTTP/0.9. What is refused is refused with the page that
 //! Squid has for it.
 
+use crate::http_syntax::{content_length, is_token};
 use crate::wire::first_line;
 
 /// What stands at the beginning of the stream.
@@ -169,9 +170,8 @@ fn length(headers: &[Header<'_>]) -> Option<u64> {
     let mut length = None;
     for it in headers.iter().filter(|it| it.name.eq_ignore_ascii_case(b"Content-Length")) {
         for number in list(&it.value) {
-            let digits = number.iter().all(u8::is_ascii_digit);
-            let number: u64 = std::str::from_utf8(number).ok().filter(|_| digits)?.parse().ok()?;
-            if number > LENGTH_MAX || length.is_some_and(|it| it != number) {
+            let number = content_length(number)?;
+            if length.is_some_and(|it| it != number) {
                 return None;
             }
             length = Some(number);
@@ -269,11 +269,6 @@ fn headers(head: &[u8]) -> Option<Vec<Header<'_>>> {
     Some(headers)
 }
 
-/// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 /// What parts the words of a request line: RFC 9112, section 3.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r')
@@ -283,8 +278,6 @@ fn is_blank(byte: u8) -> bool {
 pub(super) const HEAD_MAX: usize = 65_536;
 /// Longer words are no methods.
 const METHOD_MAX: usize = 32;
-/// Squid counts in 63 bits.
-const LENGTH_MAX: u64 = i64::MAX.cast_unsigned();
 
 #[cfg(test)]
 mod tests {

@@ -76,11 +76,11 @@ fn ntlm_inside_of_spnego_is_challenged_in_kind_and_heard() {
     let first =
         [b"\x60\x28\x06\x06\x2b\x06\x01\x05\x05\x02".as_slice(), b"NTLMSSP\0\x01\0\0\0\x07\x82\x08\xa2"]
             .concat();
-    let token = credentials::BASE64.encode(first);
+    let token = BASE64_STANDARD.encode(first);
     let got = peer.say(get(&format!("Proxy-Authorization: Negotiate {token}\r\n"))).unwrap();
     assert!(got.events.is_empty(), "nobody has said who he is yet");
     let offered = got.header("Proxy-Authenticate");
-    let challenge = credentials::BASE64.decode(offered[0].strip_prefix("Negotiate ").unwrap()).unwrap();
+    let challenge = BASE64_STANDARD.decode(offered[0].strip_prefix("Negotiate ").unwrap()).unwrap();
     assert_eq!((offered.len(), challenge[0]), (1, 0xa1));
     assert!(challenge.windows(12).any(|it| it == b"NTLMSSP\0\x02\0\0\0"), "{challenge:x?}");
 
@@ -91,7 +91,7 @@ fn ntlm_inside_of_spnego_is_challenged_in_kind_and_heard() {
     }
     third.extend_from_slice(&[0; 12]);
     third.extend_from_slice(b"CORPaliceWS1");
-    let token = credentials::BASE64.encode([b"\xa1\x10".as_slice(), &third].concat());
+    let token = BASE64_STANDARD.encode([b"\xa1\x10".as_slice(), &third].concat());
     let got = peer.say(get(&format!("Proxy-Authorization: Negotiate {token}\r\n"))).unwrap();
     let event = &got.events[0];
     assert_eq!(event.field("USERNAME"), Some(&Value::Tainted(Tainted::new(b"alice", 9))));
