@@ -122,6 +122,20 @@ impl Config {
         draft::Draft::demo(catalogue, environment).finish(&search::folder)
     }
 
+    /// The settings that differ in `other` and that only a start can change.
+    pub(crate) fn at_next_start(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("console.listen", self.console != other.console),
+            ("device.hostname", self.hostname != other.hostname),
+            ("run", self.run != other.run),
+            ("store.durability", self.store.durability != other.store.durability),
+            ("store.state_dir", self.store.state_dir != other.store.state_dir),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+
     /// Reads a configuration from its text. Folders that it names are asked of `folder`.
     ///
     /// # Errors

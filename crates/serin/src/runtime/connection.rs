@@ -113,8 +113,8 @@ impl Talk {
             seed: self.at.session,
             tls: self.tls.clone(),
         };
-        let mut dialogue = (self.port.open)();
         self.call(|talk| {
+            let mut dialogue = (talk.port.open)();
             dialogue.open(&opening, &mut talk.out);
             talk.dialogue = Some(dialogue);
         })?;
@@ -150,7 +150,7 @@ impl Talk {
         }
     }
 
-    /// Hands what is held to the dialogue, which takes all that it can.
+    /// Hands what is held to the dialogue. Where it uses a part, it is asked again about the rest.
     async fn feed(&mut self, stream: &mut Stream) -> Result<(), End> {
         let held = std::mem::take(&mut self.held);
         let mut outcome = Ok(0);
@@ -159,25 +159,21 @@ impl Talk {
                 outcome = dialogue.input(&held, &mut talk.out).map(<[u8]>::len);
             }
         })?;
-        match outcome {
-            Ok(0) => Ok(()),
-            Ok(rest) if rest > self.port.service.backlog => {
-                self.act(stream).await?;
-                Err(End::Closed(Closed::ByLimit("more bytes of one message than are held")))
+        let limit = match outcome {
+            Ok(rest) if rest <= self.port.service.backlog => {
+                let used = held.len().saturating_sub(rest);
+                self.unfed = used > 0 && rest > 0;
+                if rest > 0 {
+                    self.held = held.get(used..).unwrap_or_default().to_vec();
+                }
+                return Ok(());
             }
-            Ok(rest) => {
-                self.held = held;
-                let used = self.held.len().saturating_sub(rest);
-                self.held.drain(..used);
-                self.held.shrink_to_fit();
-                Ok(())
-            }
-            Err(Broken(limit)) => {
-                // What was answered before the limit is still sent.
-                self.act(stream).await?;
-                Err(End::Closed(Closed::ByLimit(limit)))
-            }
-        }
+            Ok(_) => "more bytes of one message than are held",
+            Err(Broken(limit)) => limit,
+        };
+        // What was answered before the limit is still sent.
+        self.act(stream).await?;
+        Err(End::Closed(Closed::ByLimit(limit)))
     }
 
     /// Runs a piece of the dialogue. A panic ends this connection and nothing else.
@@ -241,7 +237,11 @@ impl Talk {
             self.send(stream, outbox.take()).await?;
         }
         if matches!(result, Err(End::Closed(Closed::ByUs))) {
-            Box::pin(stream.finish()).await;
+            let farewell = Box::pin(stream.finish());
+            tokio::select! {
+                () = farewell => {}
+                _ = self.seat.told() => {}
+            }
         }
         result
     }
@@ -253,17 +253,29 @@ impl Talk {
         }
     }
 
+    /// Sends, as long as the peer keeps reading and nobody tells this connection to leave.
     async fn send(&mut self, stream: &mut Stream, bytes: Option<Cow<'static, [u8]>>) -> Result<(), End> {
         let Some(bytes) = bytes else { return Ok(()) };
-        let sending = async {
-            stream.write_all(&bytes).await?;
-            stream.flush().await
+        let Some(_unsent) = self.seat.hold(bytes.len()) else {
+            return Err(End::Closed(Closed::ByLimit("more unsent answers than are held for all peers")));
         };
-        match timeout(WRITE_PATIENCE, sending).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Closed(Closed::ByPeer)),
-            Err(_) => Err(End::Closed(Closed::ByLimit("nothing read for 30 seconds"))),
+        let last = self.opened + self.port.limits.session_time;
+        let mut rest: &[u8] = &bytes;
+        while !rest.is_empty() {
+            let deadline = last.min(Instant::now() + WRITE_PATIENCE);
+            let writing = timeout_at(deadline, stream.write(rest));
+            let written = tokio::select! {
+                biased;
+                written = writing => written,
+                why = self.seat.told() => return Err(End::Closed(Closed::ByLimit(why))),
+            };
+            match written {
+                Ok(Ok(count)) if count > 0 => rest = rest.get(count..).unwrap_or_default(),
+                Ok(_) => return Err(End::Closed(Closed::ByPeer)),
+                Err(_) => return Err(End::Closed(Closed::ByLimit("nothing read for 30 seconds"))),
+            }
         }
+        stream.flush().await.map_err(|_| End::Closed(Closed::ByPeer))
     }
 
     /// Waits until more has come, or until one of the limits on waiting is reached.
@@ -347,7 +359,15 @@ impl Talk {
         }
         let mut peer = tls::fingerprint(&self.held);
         let prefix = std::mem::take(&mut self.held);
-        let secured = match timeout(TLS_PATIENCE, stream.secure(config, prefix)).await {
+        let handshake = timeout(TLS_PATIENCE, stream.secure(config, prefix));
+        let agreed = tokio::select! {
+            agreed = handshake => agreed,
+            why = self.seat.told() => {
+                self.tls = Some(peer);
+                return Err(End::Closed(Closed::ByLimit(why)));
+            }
+        };
+        let secured = match agreed {
             Ok(Ok(secured)) => secured,
             Ok(Err(error)) => {
                 self.tls = Some(peer);
@@ -376,16 +396,15 @@ impl Talk {
     }
 
     /// Tells how it ended, so that no touch is without an event.
-    async fn finish(&mut self, end: End) {
+    async fn finish(&mut self, mut end: End) {
+        // What was reported in a call that then panicked, too.
+        self.report_rest().await;
         if let (Some(mut dialogue), false) = (self.dialogue.take(), matches!(end, End::Panicked)) {
             let why = if let End::Closed(why) = end { why } else { Closed::ByPeer };
-            let _ = self.call(|talk| dialogue.closed(why, &mut talk.out));
-            let last: Vec<Action> = self.out.drain().collect();
-            for action in last {
-                if let Action::Report(event) = action {
-                    self.report(event).await;
-                }
+            if let Err(panicked) = self.call(|talk| dialogue.closed(why, &mut talk.out)) {
+                end = panicked;
             }
+            self.report_rest().await;
         }
         let reason = match end {
             End::Panicked => {
@@ -402,6 +421,16 @@ impl Talk {
         }
         let event = self.ending(&reason);
         self.report(event).await;
+    }
+
+    /// Records the reports among the actions that were never done.
+    async fn report_rest(&mut self) {
+        let rest: Vec<Action> = self.out.drain().collect();
+        for action in rest {
+            if let Action::Report(event) = action {
+                self.report(event).await;
+            }
+        }
     }
 
     fn ending(&self, reason: &str) -> Event {

@@ -55,6 +55,16 @@ impl Dialogue for Obedient {
             b'h' => return Ok(bytes),
             b'p' => panic!("as asked"),
             b'c' => out.close(),
+            b'l' => out.send(vec![b'.'; 8_000_000]),
+            b'q' => {
+                out.report(Event::new(&kinds::EXAMPLE).with("PASSWORD", Tainted::new(b"before", 64)));
+                panic!("as asked, after a report");
+            }
+            // A piece at a time.
+            b's' => {
+                out.text("s");
+                return Ok(bytes.get(1..).unwrap_or_default());
+            }
             b'e' => {
                 out.text("bye\n");
                 out.push(Action::Reset);
@@ -216,6 +226,34 @@ async fn an_event_is_recorded_though_the_service_stops_during_the_wait_before_it
     house.seats.clear(None, super::connection::STOPPING);
     let records = house.records(1).await;
     assert!(told(&records[0]).contains("late"), "{}", told(&records[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_is_asked_for_again_without_new_bytes() {
+    let house = House::open(1000, 0);
+    let (answer, _) = house.visit(b"ssssc", 1).await;
+    assert_eq!(answer, "hello\nssss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_before_a_panic_is_recorded() {
+    let house = House::open(1000, 0);
+    let (_, records) = house.visit(b"q", 3).await;
+    assert!(records.iter().any(|it| it.logdata.contains("before")), "{records:?}");
+}
+
+/// A peer that reads nothing can be told to leave, and its place is free at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_reads_nothing_can_be_told_to_leave() {
+    let house = House::open(1000, 0);
+    let mut client = Client::connect(house.address).unwrap();
+    client.write_all(b"l").unwrap();
+    // The first of the answer has come: the rest waits for us.
+    let mut heard = [0; 1000];
+    client.read_exact(&mut heard).unwrap();
+    house.seats.clear(None, "no room");
+    let records = house.records(1).await;
+    assert!(records[0].logdata.contains("no room"), "{}", records[0].logdata);
 }
 
 #[tokio::test(flavor = "multi_thread")]

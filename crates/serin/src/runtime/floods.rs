@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::seats::host_of;
+
 /// Counts events per source and second, and what was refused.
 pub(crate) struct Floods {
     /// Most events of one source in a second; 0: no bound.
-    per_second: u32,
+    per_second: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -37,44 +40,51 @@ struct Count {
 
 impl Floods {
     pub(crate) fn new(per_second: u32) -> Self {
-        Self { per_second, state: Mutex::default() }
+        Self { per_second: per_second.into(), state: Mutex::default() }
     }
 
     /// Whether one more event of `source` is recorded by itself; otherwise it is counted.
     pub(crate) fn admits(&self, source: IpAddr, service: &'static str) -> bool {
-        if self.per_second == 0 {
+        let per_second = self.per_second.load(Ordering::Relaxed);
+        if per_second == 0 {
             return true;
         }
-        let now = Instant::now();
+        let (now, source) = (Instant::now(), host_of(source));
         let mut state = self.state.lock();
-        if state.rates.len() > SOURCES && !state.rates.contains_key(&source) {
-            state.rates.retain(|_, rate| now.duration_since(rate.0) < SECOND);
+        if state.rates.len() >= SOURCES && !state.rates.contains_key(&source) {
+            // So many sources within seconds: whoever is new starts with a clean slate, all of them.
+            state.rates.clear();
         }
         let rate = state.rates.entry(source).or_insert((now, 0));
         if now.duration_since(rate.0) >= SECOND {
             *rate = (now, 0);
         }
         rate.1 = rate.1.saturating_add(1);
-        if rate.1 <= self.per_second {
+        if rate.1 <= per_second {
             return true;
         }
         state.note(source, service, "more events in a second than are recorded one by one", now);
         false
     }
 
-    /// Counts something of `source` that was refused.
-    pub(crate) fn refused(&self, source: IpAddr, service: &'static str, reason: &'static str) {
-        self.state.lock().note(source, service, reason, Instant::now());
+    /// Uses another bound from here on.
+    pub(crate) fn set_bound(&self, per_second: u32) {
+        self.per_second.store(per_second, Ordering::Relaxed);
     }
 
-    /// The counts that are due to be told: once a second while it lasts.
-    pub(crate) fn due(&self) -> Vec<Flood> {
+    /// Counts something of `source` that was refused.
+    pub(crate) fn refused(&self, source: IpAddr, service: &'static str, reason: &'static str) {
+        self.state.lock().note(host_of(source), service, reason, Instant::now());
+    }
+
+    /// The counts that are due to be told, or all of them: once a second while it lasts.
+    pub(crate) fn due(&self, all: bool) -> Vec<Flood> {
         let mut state = self.state.lock();
         let now = Instant::now();
         let mut due = Vec::new();
         for (&(source, service, reason), count) in &mut state.held_back {
             let age = now.duration_since(count.since);
-            if count.count > 0 && age >= TOLD_EVERY {
+            if count.count > 0 && (all || age >= TOLD_EVERY) {
                 let seconds = i64::try_from(age.as_secs().max(1)).unwrap_or(i64::MAX);
                 due.push(Flood { source, service, reason, count: count.count, seconds });
                 *count = Count { since: now, count: 0 };

@@ -46,14 +46,13 @@ pub(crate) async fn serve(listener: TcpListener, port: Arc<RwLock<Arc<Port>>>) {
 fn welcome(socket: TcpStream, peer: SocketAddr, port: &Arc<Port>) {
     let source = peer.ip().to_canonical();
     port.connections.inc();
-    let Ok(seat) = port.seats.take(source, port.id) else {
-        port.recorder.metrics.refused.inc();
-        port.recorder.floods.refused(
-            source,
-            port.service.name,
-            "more connections at once than one source may have",
-        );
-        return;
+    let seat = match port.seats.take(source, port.id) {
+        Ok(seat) => seat,
+        Err(refusal) => {
+            port.recorder.metrics.refused.inc();
+            port.recorder.floods.refused(source, port.service.name, refusal.name());
+            return;
+        }
     };
     let _ = socket.set_nodelay(true);
     if let Some(keep_alive) = port.keep_alive {

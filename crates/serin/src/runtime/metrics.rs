@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     by_kind: HashMap<&'static str, Counter>,
     connections: Family<ServiceLabels, Counter>,
     pub(crate) ignored: Counter,
+    pub(crate) unchecked: Counter,
     pub(crate) panics: Counter,
     pub(crate) refused: Counter,
     open: Gauge,
@@ -67,6 +68,7 @@ impl Metrics {
             by_kind,
             connections: Family::default(),
             ignored: Counter::default(),
+            unchecked: Counter::default(),
             panics: Counter::default(),
             refused: Counter::default(),
             open: Gauge::default(),
@@ -79,6 +81,8 @@ impl Metrics {
         };
         registry.register("events", "Events recorded, by kind", events);
         registry.register("connections", "Connections accepted", new.connections.clone());
+        let unchecked = "Events recorded before their bait check was done, because of too many";
+        registry.register("bait_unchecked", unchecked, new.unchecked.clone());
         registry.register("events_ignored", "Events dropped by ignore lists", new.ignored.clone());
         registry.register("connections_refused", "Connections refused by a limit", new.refused.clone());
         registry.register("dialogue_panics", "Conversations that ended by our mistake", new.panics.clone());

@@ -1,14 +1,18 @@
 //! Makes a record of what a dialogue reports, unless the operator wants it dropped.
 //!
 //! Bait passwords that are kept as hashes cost up to half a second each to check. That is done on
-//! the side: the peer's conversation goes on, and its event is recorded when the answer is known.
+//! the side: the peer's conversation goes on, and its event is recorded when the answer is known, or
+//! after a second without it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use parking_lot::RwLock;
+use aws_lc_rs::digest;
+use parking_lot::{Mutex, RwLock};
 use serin_event::{Endpoint, Event, Kind, Record, Tainted, Value, kinds};
 use tokio::sync::Semaphore;
 
@@ -33,6 +37,18 @@ pub(crate) struct Rules {
     pub(crate) node_id: Arc<str>,
     pub(crate) ignore: Ignore,
     pub(crate) honeycreds: Honeycreds,
+    /// What hashed bait said of credentials that were tried before.
+    pub(crate) verdicts: Mutex<HashMap<[u8; 32], bool>>,
+}
+
+impl Rules {
+    fn remember(&self, key: [u8; 32], verdict: bool) {
+        let mut verdicts = self.verdicts.lock();
+        if verdicts.len() >= VERDICTS {
+            verdicts.clear();
+        }
+        verdicts.insert(key, verdict);
+    }
 }
 
 /// Makes records and hands them to the journal.
@@ -100,49 +116,59 @@ impl Recorder {
             return;
         }
         let mut record = make(&rules, &event, Some(at));
-        let Some((user, password)) = credentials(&event) else {
+        let Some(tried) = credentials(&event) else {
             return self.keep(record).await;
         };
         let Some(bait) = rules.honeycreds.of(at.service) else {
             return self.keep(record).await;
         };
-        let (name, word) = (user.as_ref().map(Tainted::raw), password.as_ref().map(Tainted::raw));
-        if bait.needs_hashing(name) {
-            return self.check_aside(record, at.service, user, password, rules.clone()).await;
+        if bait.needs_hashing(tried.name()) {
+            return self.check_aside(record, at.service, tried, rules.clone()).await;
         }
-        record.honeycred = Some(bait.check(name, word));
+        record.honeycred = Some(bait.check(tried.name(), tried.word()));
         self.keep(record).await;
     }
 
-    /// Checks hashed bait beside the conversation, then records.
-    async fn check_aside(
-        &self,
-        mut record: Record,
-        service: &'static str,
-        user: Option<Tainted>,
-        password: Option<Tainted>,
-        rules: Arc<Rules>,
-    ) {
-        let Ok(pending) = self.pending.clone().acquire_owned().await else { return };
+    /// Checks hashed bait beside the conversation, then records. The event is not durable before, so
+    /// it waits a second at most, and when many wait it is recorded at once: without a verdict, which
+    /// is what the absent field says.
+    async fn check_aside(&self, mut record: Record, service: &'static str, tried: Tried, rules: Arc<Rules>) {
+        let key = tried.digest(service);
+        let known = rules.verdicts.lock().get(&key).copied();
+        if let Some(verdict) = known {
+            record.honeycred = Some(verdict);
+            return self.keep(record).await;
+        }
+        let Ok(pending) = self.pending.clone().try_acquire_owned() else {
+            self.metrics.unchecked.inc();
+            return self.keep(record).await;
+        };
         let (journal, checks, metrics) = (self.journal.clone(), self.checks.clone(), self.metrics.clone());
         tokio::spawn(async move {
             let _pending = pending;
-            let check = checks.acquire_owned().await;
-            let answer = tokio::task::spawn_blocking(move || {
-                let _check = check;
-                let (name, word) = (user.as_ref().map(Tainted::raw), password.as_ref().map(Tainted::raw));
-                rules.honeycreds.of(service).is_some_and(|it| it.check(name, word))
-            });
-            record.honeycred = Some(answer.await.unwrap_or(false));
+            let checking = async {
+                let check = checks.acquire_owned().await.ok()?;
+                let rules = rules.clone();
+                let answer = tokio::task::spawn_blocking(move || {
+                    let _check = check;
+                    rules.honeycreds.of(service).is_some_and(|it| it.check(tried.name(), tried.word()))
+                });
+                answer.await.ok()
+            };
+            record.honeycred = tokio::time::timeout(CHECK_PATIENCE, checking).await.ok().flatten();
+            match record.honeycred {
+                Some(verdict) => rules.remember(key, verdict),
+                None => drop(metrics.unchecked.inc()),
+            }
             metrics.count(record.kind);
             journal.append(record).await;
         });
     }
 
-    /// Waits until no bait check is at work: before the journal stops.
+    /// Waits until no event waits for its bait check: before the journal stops.
     pub(crate) async fn settle(&self) {
         let all = u32::try_from(PENDING_CHECKS).unwrap_or(u32::MAX);
-        let _ = self.pending.acquire_many(all).await;
+        let _ = tokio::time::timeout(CHECK_PATIENCE * 2, self.pending.acquire_many(all)).await;
     }
 
     /// Records what the sensor says of itself, in the shape of OpenCanary's internal messages.
@@ -169,8 +195,8 @@ impl Recorder {
     }
 
     /// Records what the floods' count says.
-    pub(crate) async fn tell_floods(&self) {
-        for flood in self.floods.due() {
+    pub(crate) async fn tell_floods(&self, all: bool) {
+        for flood in self.floods.due(all) {
             let rules = self.rules.read().clone();
             if rules.ignore.drops(flood.source, kinds::CONNECTION_FLOOD.logtype) {
                 continue;
@@ -210,8 +236,37 @@ fn make(rules: &Rules, event: &Event, at: Option<&Conversation>) -> Record {
     }
 }
 
+/// The credentials of one event.
+struct Tried {
+    user: Option<Tainted>,
+    password: Option<Tainted>,
+}
+
+impl Tried {
+    fn name(&self) -> Option<&[u8]> {
+        self.user.as_ref().map(Tainted::raw)
+    }
+
+    fn word(&self) -> Option<&[u8]> {
+        self.password.as_ref().map(Tainted::raw)
+    }
+
+    /// Stands for them in memory, where no more passwords are kept than must be.
+    fn digest(&self, service: &str) -> [u8; 32] {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in [Some(service.as_bytes()), self.name(), self.word()] {
+            let length = part.map_or(u64::MAX, |it| it.len() as u64);
+            context.update(&length.to_le_bytes());
+            context.update(part.unwrap_or_default());
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        key
+    }
+}
+
 /// What OpenCanary calls credentials: `USERNAME` or `PASSWORD`, at least one of them not empty.
-fn credentials(event: &Event) -> Option<(Option<Tainted>, Option<Tainted>)> {
+fn credentials(event: &Event) -> Option<Tried> {
     let field = |name| match event.field(name) {
         Some(Value::Tainted(bytes)) => Some(bytes.clone()),
         Some(Value::Text(text)) => Some(Tainted::new(text.as_bytes(), usize::MAX)),
@@ -219,14 +274,18 @@ fn credentials(event: &Event) -> Option<(Option<Tainted>, Option<Tainted>)> {
     };
     let (user, password) = (field("USERNAME"), field("PASSWORD"));
     let filled = |it: &Option<Tainted>| it.as_ref().is_some_and(|it| !it.is_empty());
-    (filled(&user) || filled(&password)).then_some((user, password))
+    (filled(&user) || filled(&password)).then_some(Tried { user, password })
 }
 
 fn unmapped(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Beyond so many unchecked events, a peer waits.
-const PENDING_CHECKS: usize = 256;
+/// Events that wait for their bait check; further ones are recorded without a verdict.
+const PENDING_CHECKS: usize = 32;
+/// An event that has waited so long is recorded without a verdict.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+/// Verdicts remembered.
+const VERDICTS: usize = 1024;
 /// Files kept of conversations that made a dialogue panic.
 const PANICS_KEPT: usize = 100;

@@ -160,13 +160,33 @@ impl Running {
 
     async fn each_second(&mut self) {
         self.seconds += 1;
-        self.sensor.recorder.tell_floods().await;
+        self.sensor.recorder.tell_floods(false).await;
         self.journal.save().await;
         if self.seconds % RETIRE_EVERY == 1 {
             self.journal.retire(self.config.store.retention()).await;
         }
         self.look_for_configuration(false).await;
+        if !self.unavailable.is_empty() && self.seconds.is_multiple_of(RETRY_EVERY) {
+            self.retry_unavailable().await;
+        }
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// The console is opened at the start alone; what was wrong with it stays wrong.
+    fn console_problem(&self) -> Option<Unavailable> {
+        self.unavailable.iter().find(|it| it.service == "console").cloned()
+    }
+
+    /// What could not be served at the start may be possible by now.
+    async fn retry_unavailable(&mut self) {
+        let console = self.console_problem();
+        let (served, still) = self.sensor.retry(&self.config);
+        self.unavailable = still.into_iter().chain(console).collect();
+        for text in served {
+            tracing::info!("{text}");
+            self.sensor.recorder.tell(&kinds::MESSAGE, text).await;
+            self.refresh_view();
+        }
     }
 
     /// Reads the configuration again if it changed, or if somebody asked for it. A file that has not
@@ -193,7 +213,9 @@ impl Running {
                 return;
             }
         };
-        self.unavailable = self.sensor.reload(&config);
+        let later = self.config.at_next_start(&config);
+        let console = self.console_problem();
+        self.unavailable = self.sensor.reload(&config).await.into_iter().chain(console).collect();
         self.outputs.reload(&config.outputs, &self.journal).await;
         self.config = config;
         self.refresh_view();
@@ -201,8 +223,12 @@ impl Running {
             tracing::error!("{}", problem.why);
             self.sensor.recorder.tell(&kinds::ERROR, problem.why.clone()).await;
         }
-        tracing::info!("configuration taken");
-        self.sensor.recorder.tell(&kinds::CONFIG_SAVE, "Configuration reloaded".to_owned()).await;
+        let mut text = "Configuration reloaded".to_owned();
+        if !later.is_empty() {
+            text = format!("{text}; at the next start: {}", later.join(", "));
+        }
+        tracing::info!("{text}");
+        self.sensor.recorder.tell(&kinds::CONFIG_SAVE, text).await;
     }
 
     async fn stop(mut self, signals: &mut Signals) {
@@ -266,3 +292,5 @@ const STARTED_ORDER: [&str; 19] = [
 ];
 /// Seconds between two looks for events that are too old.
 const RETIRE_EVERY: u64 = 60;
+/// Seconds between two tries to open a port that could not be had.
+const RETRY_EVERY: u64 = 10;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
@@ -13,10 +13,12 @@ use parking_lot::Mutex;
 /// All connections of a sensor.
 pub(crate) struct Seats {
     /// Most connections at once; 0: no bound.
-    total: usize,
+    total: AtomicUsize,
     /// Most connections of one address at once; 0: no bound.
-    per_source: usize,
+    per_source: AtomicUsize,
     started: Instant,
+    /// Bytes of answers that peers have not read yet.
+    unsent: AtomicUsize,
     taken: Mutex<Taken>,
 }
 
@@ -49,25 +51,51 @@ pub(crate) struct Seat {
 pub(crate) enum Refusal {
     /// This source has as many connections as one may have.
     Source,
+    /// All places are taken, and nobody leaves fast enough.
+    Full,
+}
+
+impl Refusal {
+    /// The limit's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Source => "more connections at once than one source may have",
+            Self::Full => "more connections at once than all sources may have",
+        }
+    }
 }
 
 impl Seats {
     pub(crate) fn new(total: usize, per_source: usize) -> Arc<Self> {
-        Arc::new(Self { total, per_source, started: Instant::now(), taken: Mutex::default() })
+        Arc::new(Self {
+            total: total.into(),
+            per_source: per_source.into(),
+            started: Instant::now(),
+            unsent: AtomicUsize::new(0),
+            taken: Mutex::default(),
+        })
     }
 
     /// A place for a connection from `source` to the port numbered `port`. When all places are
     /// taken, whoever has been silent longest gives up theirs.
     pub(crate) fn take(self: &Arc<Self>, source: IpAddr, port: u64) -> Result<Seat, Refusal> {
+        let source = host_of(source);
+        let (total, per_source) =
+            (self.total.load(Ordering::Relaxed), self.per_source.load(Ordering::Relaxed));
         let mut taken = self.taken.lock();
+        if total > 0 && taken.seats.len() >= total {
+            // Some at once: looking for them costs a walk over all.
+            evict(&taken, (total / 64).clamp(1, GIVE_WAY));
+            // Those who were told and have not left yet count too.
+            if taken.seats.len() >= total.saturating_add(total / 8 + GIVE_WAY) {
+                return Err(Refusal::Full);
+            }
+        }
         let count = taken.sources.entry(source).or_default();
-        if self.per_source > 0 && *count >= self.per_source {
+        if per_source > 0 && *count >= per_source {
             return Err(Refusal::Source);
         }
         *count += 1;
-        if self.total > 0 && taken.seats.len() >= self.total {
-            evict(&taken, 1);
-        }
         let id = taken.next;
         taken.next += 1;
         let place = Arc::new(Place {
@@ -79,6 +107,12 @@ impl Seats {
         });
         taken.seats.insert(id, place.clone());
         Ok(Seat { id, place, seats: self.clone() })
+    }
+
+    /// Uses other bounds from here on.
+    pub(crate) fn set_bounds(&self, total: usize, per_source: usize) {
+        self.total.store(total, Ordering::Relaxed);
+        self.per_source.store(per_source, Ordering::Relaxed);
     }
 
     /// Makes room: the `count` connections that have been silent longest are told to leave.
@@ -103,6 +137,14 @@ impl Seats {
 
     fn millis(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whom an address stands for: an IPv6 host has a whole /64 to come from.
+pub(crate) fn host_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -150,6 +192,14 @@ impl Seat {
         poll_fn(|cx| self.told_to_leave(cx.waker()).map_or(Poll::Pending, Poll::Ready)).await
     }
 
+    /// Room for so many bytes of answers until they are sent; `None`: all peers together have
+    /// as many unsent as are held.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Unsent> {
+        let before = self.seats.unsent.fetch_add(bytes, Ordering::Relaxed);
+        let unsent = Unsent { seats: self.seats.clone(), bytes };
+        (before.saturating_add(bytes) <= UNSENT_MAX || before == 0).then_some(unsent)
+    }
+
     /// The peer has shown that it is alive.
     pub(crate) fn active(&self) {
         self.place.active.store(self.seats.millis(), Ordering::Relaxed);
@@ -168,6 +218,23 @@ impl Drop for Seat {
         }
     }
 }
+
+/// Bytes of answers that wait for a peer to read; given back when dropped.
+pub(crate) struct Unsent {
+    seats: Arc<Seats>,
+    bytes: usize,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.seats.unsent.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Connections that give way at once when all places are taken.
+const GIVE_WAY: usize = 16;
+/// Most bytes of unsent answers, over all connections.
+const UNSENT_MAX: usize = 128 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -201,6 +268,33 @@ mod tests {
         assert!(young.told_to_leave(Waker::noop()).is_none() && third.told_to_leave(Waker::noop()).is_none());
         drop(old);
         assert_eq!(seats.count(), 2);
+    }
+
+    #[test]
+    fn those_who_were_told_and_stay_do_not_let_the_number_grow() {
+        let seats = Seats::new(8, 0);
+        let taken: Vec<_> = (0..100).map_while(|_| seats.take(source(1), 0).ok()).collect();
+        assert_eq!(taken.len(), 8 + 1 + GIVE_WAY);
+        assert_eq!(seats.take(source(2), 0).err(), Some(Refusal::Full));
+    }
+
+    #[test]
+    fn an_ipv6_host_is_one_source_whatever_address_it_takes() {
+        let seats = Seats::new(0, 1);
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let _first = seats.take(address("2001:db8::1"), 0).unwrap();
+        assert_eq!(seats.take(address("2001:db8::ffff:2"), 0).err(), Some(Refusal::Source));
+        assert!(seats.take(address("2001:db8:0:1::1"), 0).is_ok());
+    }
+
+    #[test]
+    fn unsent_answers_are_bounded_over_all_peers() {
+        let seats = Seats::new(0, 0);
+        let seat = seats.take(source(1), 0).unwrap();
+        let first = seat.hold(UNSENT_MAX);
+        assert!(first.is_some() && seat.hold(1).is_none());
+        drop(first);
+        assert!(seat.hold(1).is_some());
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Puts a sensor together, changes it while it runs, and takes it apart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, TcpListener as BoundSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use parking_lot::RwLock;
 use serin_event::kinds;
 use serin_services::conf::Conf;
@@ -98,7 +99,7 @@ pub(crate) fn open(wanted: &Wanted, only_v6: bool) -> Result<BoundSocket, Unavai
                 format!("{key}: {port} is taken by another program on {}; choose another port, or stop it", wanted.address)
             }
             std::io::ErrorKind::PermissionDenied => format!(
-                "{key}: {port} needs CAP_NET_BIND_SERVICE; start as root or through the service manager, or choose a port from 1024 up"
+                "{key}: {port} needs CAP_NET_BIND_SERVICE; start as root or through the service manager, or choose a port from 1024 up; a running sensor has given that right up, so restart it"
             ),
             std::io::ErrorKind::AddrNotAvailable => {
                 format!("device.listen_addr: this host does not have the address {}", wanted.address)
@@ -139,8 +140,8 @@ impl Sensor {
         journal: &Journal,
     ) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let bound = |it: Option<u32>| it.map_or(0, |it| usize::try_from(it).unwrap_or(usize::MAX));
-        let seats = Seats::new(bound(config.limits.connections), bound(config.limits.connections_per_source));
+        let (total, per_source) = connection_bounds(config);
+        let seats = Seats::new(total, per_source);
         let floods = Floods::new(config.limits.events_per_second.unwrap_or(0));
         let recorder = Recorder::new(rules(config), journal.clone(), metrics.clone(), floods, state.panics());
         Self {
@@ -164,14 +165,14 @@ impl Sensor {
         let service = wanted.service.name;
         let listener = TcpListener::from_std(socket)
             .map_err(|it| Unavailable { service, why: format!("{}: {it}", wanted.listening.key) })?;
-        let port = Arc::new(RwLock::new(Arc::new(self.port(wanted, config))));
+        let port = Arc::new(RwLock::new(Arc::new(self.port(wanted, config, None))));
         let task = tokio::spawn(serve(listener, port.clone()));
         self.listeners.insert(place, Running { port, task });
         Ok(())
     }
 
-    fn port(&mut self, wanted: Wanted, config: &Config) -> Port {
-        let id = self.next_id;
+    fn port(&mut self, wanted: Wanted, config: &Config, id: Option<u64>) -> Port {
+        let id = id.unwrap_or(self.next_id);
         self.next_id += 1;
         let limits = Limits {
             session_bytes: config.limits.session_bytes.map_or(u64::MAX, u64::from),
@@ -193,15 +194,22 @@ impl Sensor {
 
     /// Changes what is served to what `config` wants. Conversations under way keep their settings;
     /// those of a port that is gone are ended. What cannot be had is returned.
-    pub(crate) fn reload(&mut self, config: &Config) -> Vec<Unavailable> {
+    pub(crate) async fn reload(&mut self, config: &Config) -> Vec<Unavailable> {
         self.recorder.replace_rules(rules(config));
+        let (total, per_source) = connection_bounds(config);
+        self.seats.set_bounds(total, per_source);
+        self.recorder.floods.set_bound(config.limits.events_per_second.unwrap_or(0));
         let (ports, mut unavailable) = wanted(config, &mut self.certificates);
-        let mut gone = std::mem::take(&mut self.listeners);
+        let kept: HashSet<_> = ports.iter().map(|it| (it.address, it.listening.port)).collect();
+        self.close_others(&kept).await;
         for wanted in ports {
             let place = (wanted.address, wanted.listening.port);
-            if let Some(running) = gone.remove(&place) {
-                let port = Arc::new(self.port(wanted, config));
-                *running.port.write() = port;
+            if let Some(running) = self.listeners.remove(&place) {
+                let before = running.port.read().clone();
+                // The same number as long as it is the same service, so that all its conversations
+                // can be ended, however often it was changed.
+                let id = (before.service.name == wanted.service.name).then_some(before.id);
+                *running.port.write() = Arc::new(self.port(wanted, config, id));
                 self.listeners.insert(place, running);
                 continue;
             }
@@ -210,11 +218,42 @@ impl Sensor {
                 unavailable.push(error);
             }
         }
-        for running in gone.into_values() {
+        unavailable
+    }
+
+    /// Stops serving all ports but `kept`. Their sockets are closed when this returns, so that
+    /// another address of the same port can be opened.
+    async fn close_others(&mut self, kept: &HashSet<(IpAddr, u16)>) {
+        let all = std::mem::take(&mut self.listeners);
+        for (place, running) in all {
+            if kept.contains(&place) {
+                self.listeners.insert(place, running);
+                continue;
+            }
             running.task.abort();
+            let _ = running.task.await;
             self.seats.clear(Some(running.port.read().id), STOPPING);
         }
-        unavailable
+    }
+
+    /// Tries again to open what could not be had: whoever held the port may have gone. Returns what
+    /// is served now, and what is still missing.
+    pub(crate) fn retry(&mut self, config: &Config) -> (Vec<String>, Vec<Unavailable>) {
+        let (ports, mut unavailable) = wanted(config, &mut self.certificates);
+        let mut served = Vec::new();
+        for wanted in ports {
+            let place = (wanted.address, wanted.listening.port);
+            if self.listeners.contains_key(&place) {
+                continue;
+            }
+            let name = format!("{} is served on port {} now", wanted.service.name, wanted.listening.port);
+            let socket = open(&wanted, only_v6(config));
+            match socket.and_then(|it| self.serve(wanted, it, config)) {
+                Ok(()) => served.push(name),
+                Err(error) => unavailable.push(error),
+            }
+        }
+        (served, unavailable)
     }
 
     /// What is served, by service and port.
@@ -239,7 +278,7 @@ impl Sensor {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.recorder.settle().await;
-        self.recorder.tell_floods().await;
+        self.recorder.tell_floods(true).await;
         self.recorder.tell(&kinds::MESSAGE, "Canary stopped".to_owned()).await;
     }
 }
@@ -249,9 +288,25 @@ fn rules(config: &Config) -> Rules {
         node_id: config.node_id.as_str().into(),
         ignore: config.ignore.clone(),
         honeycreds: config.honeycreds.clone(),
+        verdicts: parking_lot::Mutex::default(),
     }
+}
+
+/// Most connections in all and of one source; 0: no bound. Never so many that no descriptor is left
+/// for the store, the outputs and the console.
+fn connection_bounds(config: &Config) -> (usize, usize) {
+    let bound = |it: Option<u32>| it.map_or(0, |it| usize::try_from(it).unwrap_or(usize::MAX));
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |it| it.0);
+    let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_OF_OURS).max(1);
+    let total = match bound(config.limits.connections) {
+        0 => most,
+        wanted => wanted.min(most),
+    };
+    (total, bound(config.limits.connections_per_source))
 }
 
 /// Where no limit is configured: longer than any process lives.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+/// Files and sockets that are not peers'.
+const DESCRIPTORS_OF_OURS: usize = 96;
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
