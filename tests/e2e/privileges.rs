@@ -1,8 +1,13 @@
 //! What the process may still do once it serves.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
-use serin_tests::{Setup, client};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use serin_tests::{Sensor, Setup, Talk, client, eventually, serin};
+use tempfile::TempDir;
 
 /// The value of a line in `/proc/PID/status`. proc(5).
 fn status(pid: u32, name: &str) -> String {
@@ -44,9 +49,8 @@ fn root_is_left_behind_and_nothing_is_kept() {
 
 #[test]
 fn what_it_keeps_is_closed_to_others() {
-    use std::os::unix::fs::PermissionsExt as _;
     let sensor = Setup::of(&["ftp", "https"]).start();
-    let mode = |path: &std::path::Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     assert_eq!(mode(&sensor.state()), 0o700);
     assert_eq!(mode(&sensor.log()) & 0o027, 0, "the log holds credentials: {:o}", mode(&sensor.log()));
     let key = sensor.folder().join("https.key");
@@ -73,4 +77,98 @@ fn nothing_a_peer_sends_makes_it_connect_or_start_a_program() {
     let children =
         fs::read_to_string(format!("/proc/{0}/task/{0}/children", sensor.pid())).unwrap_or_default();
     assert_eq!(children, "", "it started a program");
+}
+
+/// A folder that everybody may read and only its owner may write to.
+fn folder_for_all() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a folder");
+    folder
+}
+
+/// Changes the banner, asks for a reload, and waits until it is said.
+#[track_caller]
+fn takes_a_new_banner(mut sensor: Sensor) {
+    sensor.set("ftp.banner", "after the reload");
+    sensor.signal(Signal::SIGHUP);
+    let port = sensor.port("ftp");
+    eventually("the new banner", || {
+        let banner = Talk::to(port).until("\r\n");
+        (banner == b"220 after the reload\r\n").then_some(())
+    });
+}
+
+#[test]
+fn a_reload_finds_a_configuration_without_a_folder_in_its_name() {
+    // The harness names the whole path; the shell names another.
+    let script = "exec \"$0\" run --config opencanary.conf --state-dir state";
+    takes_a_new_banner(Setup::of(&["ftp"]).inside(&["sh", "-c", script]).start());
+}
+
+#[test]
+fn a_reload_follows_a_link_to_the_configuration() {
+    let (setup, elsewhere) = (Setup::of(&["ftp"]), folder_for_all());
+    let link = setup.folder().join("opencanary.conf");
+    std::os::unix::fs::symlink(elsewhere.path().join("real.conf"), link).expect("a link");
+    takes_a_new_banner(setup.start());
+}
+
+#[test]
+fn a_reload_reads_the_folders_that_the_configuration_names() {
+    let skin = folder_for_all();
+    fs::write(skin.path().join("index.html"), "<p>first page</p>").expect("a file");
+    let setup = Setup::of(&["ftp", "http"]).with("http.skindir", skin.path().display().to_string());
+    let sensor = setup.start();
+    let page = format!("http://127.0.0.1:{}/index.html", sensor.port("http"));
+    assert!(client("curl", &["-sS", &page]).out.contains("first page"));
+    fs::write(skin.path().join("index.html"), "<p>second page</p>").expect("a file");
+    sensor.signal(Signal::SIGHUP);
+    eventually("the second page", || {
+        client("curl", &["-sS", &page]).out.contains("second page").then_some(())
+    });
+    takes_a_new_banner(sensor);
+}
+
+#[test]
+fn a_log_that_cannot_be_rotated_is_told_at_the_start() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("not run: only root can have a log where it may not go later");
+        return;
+    }
+    let closed = folder_for_all();
+    let (setup, log) = (Setup::of(&["ftp"]), closed.path().join("canary.log"));
+    let own = setup.folder().join("log.json");
+    let sensor = setup
+        .with("run.user", "nobody")
+        .with(
+            "logger",
+            json!({ "class": "PyLogger", "kwargs": { "handlers": {
+                "file": { "class": "logging.FileHandler", "filename": own },
+                "rotating": { "class": "logging.handlers.RotatingFileHandler", "filename": log,
+                    "maxBytes": 1_000_000, "backupCount": 3 },
+                "device": { "class": "logging.FileHandler", "filename": "/dev/null" },
+            } } }),
+        )
+        .start();
+    let told: Vec<_> =
+        sensor.said().lines().filter(|it| it.contains("neither rotate")).map(str::to_owned).collect();
+    assert_eq!(told.len(), 1, "{}", sensor.said());
+    assert!(told[0].contains(&log.display().to_string()), "{told:?}");
+}
+
+#[test]
+fn a_folder_with_other_things_in_it_is_not_taken_over() {
+    let setup = Setup::of(&[]);
+    let (folder, config) = (folder_for_all(), setup.folder().join("serin.toml"));
+    fs::write(folder.path().join("payroll.ods"), "").expect("a file");
+    fs::write(&config, "[console]\nlisten = \"\"\n").expect("a file");
+    let before = |it: &Path| fs::metadata(it).map(|it| (it.mode(), it.uid(), it.gid())).expect("it is there");
+    let [was, file_was] = [folder.path(), &folder.path().join("payroll.ods")].map(before);
+    let [config, state] = [&config, folder.path()].map(|it| it.display().to_string());
+    let outcome = serin(setup.folder(), &["run", "--config", &config, "--state-dir", &state]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.err.contains("payroll.ods"), "{outcome:?}");
+    assert_eq!(before(folder.path()), was);
+    assert_eq!(before(&folder.path().join("payroll.ods")), file_was);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "something was put there");
 }

@@ -167,6 +167,11 @@ impl Sensor {
     fn state(&self) -> StateDir {
         let configured =
             if self.state_dir.is_none() { self.load().ok().and_then(|it| it.store.state_dir) } else { None };
+        self.state_beside(configured)
+    }
+
+    /// The same, with what the configuration says.
+    fn state_beside(&self, configured: Option<String>) -> StateDir {
         StateDir::choose(self.state_dir.clone().or(configured.map(PathBuf::from)).as_deref())
     }
 }

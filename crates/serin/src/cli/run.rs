@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serin_services::Tls;
 use serin_store::{Reader, Store};
 
 use super::{Sensor as Arguments, fail};
@@ -64,8 +65,7 @@ struct Prepared {
 
 fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
     let began = Instant::now();
-    let folder = arguments.state_dir.clone().or_else(|| config.store.state_dir.clone().map(PathBuf::from));
-    let state = StateDir::choose(folder.as_deref());
+    let state = arguments.state_beside(config.store.state_dir.clone());
     state.create()?;
     let identity = state.identity(&config.hostname)?;
     raise_descriptor_limit();
@@ -93,9 +93,9 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
         user: config.run.user.as_deref(),
         group: config.run.group.as_deref(),
         sandbox: config.run.sandbox,
-        state: state.path(),
-        logs: config.outputs.iter().filter_map(OutputConf::folder).collect(),
-        readable: config.file.iter().filter_map(|it| it.parent()).map(PathBuf::from).collect(),
+        state: &state,
+        logs: config.outputs.iter().filter_map(OutputConf::file).collect(),
+        readable: read_again(&config),
     };
     let next = privileges::next_user(&plan)?;
     let owner = next.map(|(uid, gid)| Owner { uid: uid.as_raw(), gid: gid.as_raw() });
@@ -113,6 +113,20 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
         privileges,
         began,
     })
+}
+
+/// The files and folders that are read again with a new configuration.
+fn read_again(config: &Config) -> Vec<PathBuf> {
+    let conf = &config.services;
+    let folders = conf.iter().filter(|it| conf.folder(it.0).is_some()).filter_map(|it| it.1.as_str());
+    let enabled = serin_services::ALL.iter().filter(|it| conf.enabled(it));
+    let certificates =
+        enabled.filter_map(|it| (it.build)(conf).ok()).flatten().filter_map(|it| match it.tls {
+            Tls::AtOnce(certificate) | Tls::OnRequest(certificate) => certificate.files,
+            Tls::No => None,
+        });
+    let certificates = certificates.flat_map(|(chain, key)| [chain, key]).map(PathBuf::from);
+    config.file.iter().cloned().chain(folders.map(PathBuf::from)).chain(certificates).collect()
 }
 
 /// As many connections as the system lets us have.

@@ -23,7 +23,7 @@ mod worker;
 
 use std::fmt;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -88,13 +88,11 @@ pub struct OutputConf {
 }
 
 impl OutputConf {
-    /// The folder that this output writes to, if any: an output that writes a file calls it `path`
-    /// in its settings.
+    /// The file that this output writes, if any: such an output calls it `path` in its settings.
     #[must_use]
-    pub fn folder(&self) -> Option<PathBuf> {
-        let path = Path::new(self.conf.get(&format!("{}.path", self.output.name))?.as_str()?);
-        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        (!path.as_os_str().is_empty()).then(|| folder.to_owned())
+    pub fn file(&self) -> Option<PathBuf> {
+        let path = self.conf.get(&format!("{}.path", self.output.name))?.as_str()?;
+        (!path.is_empty()).then(|| path.into())
     }
 }
 

@@ -6,16 +6,21 @@
 
 use std::ffi::CString;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use caps::CapSet;
 use landlock::{
-    ABI, Access as _, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetStatus,
+    ABI, Access as _, AccessFs, PathBeneath, PathFd, PathFdError, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetStatus,
 };
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, faccessat};
+
+use crate::state::StateDir;
 
 /// What to give up, and what to keep.
 pub(crate) struct Plan<'a> {
@@ -26,10 +31,10 @@ pub(crate) struct Plan<'a> {
     /// Whether to use Landlock and seccomp.
     pub(crate) sandbox: bool,
     /// The state folder; handed over to the user.
-    pub(crate) state: &'a Path,
-    /// Other files and folders that are written, whose owner stays.
+    pub(crate) state: &'a StateDir,
+    /// Other files that are written, renamed and made anew, whose owner stays.
     pub(crate) logs: Vec<PathBuf>,
-    /// Files and folders that are read again later.
+    /// Files and folders that are read again with each new configuration.
     pub(crate) readable: Vec<PathBuf>,
 }
 
@@ -76,8 +81,9 @@ pub(crate) fn give_up(plan: &Plan<'_>, next: Option<(Uid, Gid)>) -> anyhow::Resu
     if let Err(error) = nix::sys::prctl::set_no_new_privs() {
         outcome.warnings.push(format!("no_new_privs could not be set: {error}"));
     }
+    outcome.warnings.extend(out_of_reach(plan));
     if plan.sandbox {
-        match landlock(plan) {
+        match landlock(plan, &mut outcome.warnings) {
             Ok(RulesetStatus::NotEnforced) => {
                 outcome
                     .warnings
@@ -107,7 +113,7 @@ fn whom(plan: &Plan<'_>) -> anyhow::Result<Option<(Uid, Gid)>> {
     }
     let candidate = ["serin", "nobody"].iter().find_map(|it| User::from_name(it).ok().flatten());
     let Some(user) = candidate else { return Ok(None) };
-    Ok(reachable(plan.state).then_some((user.uid, user.gid)))
+    Ok(reachable(plan.state.path()).then_some((user.uid, user.gid)))
 }
 
 fn find_user(name: &str) -> anyhow::Result<(Uid, Option<Gid>)> {
@@ -140,8 +146,10 @@ fn reachable(path: &Path) -> bool {
         .all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & OTHERS_MAY_PASS != 0))
 }
 
-fn become_user(state: &Path, user: Uid, group: Gid) -> anyhow::Result<()> {
-    hand_over(state, user, group).with_context(|| format!("{} could not be handed over", state.display()))?;
+fn become_user(state: &StateDir, user: Uid, group: Gid) -> anyhow::Result<()> {
+    state
+        .hand_over(user, group)
+        .with_context(|| format!("{} could not be handed over", state.path().display()))?;
     let name = User::from_uid(user).ok().flatten().map(|it| it.name).unwrap_or_default();
     match CString::new(name) {
         Ok(name) if !name.is_empty() => nix::unistd::initgroups(&name, group).context("groups")?,
@@ -152,18 +160,48 @@ fn become_user(state: &Path, user: Uid, group: Gid) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Changes the owner of a folder and all below it. Links are not followed.
-fn hand_over(path: &Path, user: Uid, group: Gid) -> std::io::Result<()> {
-    std::os::unix::fs::lchown(path, Some(user.as_raw()), Some(group.as_raw()))?;
-    if fs::symlink_metadata(path)?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            hand_over(&entry?.path(), user, group)?;
-        }
-    }
-    Ok(())
+/// What the user that we are now cannot do with the operator's files, and what follows from it.
+fn out_of_reach(plan: &Plan<'_>) -> Vec<String> {
+    let user = nix::unistd::geteuid();
+    let may = |path: &Path, how| faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS) != Err(Errno::EACCES);
+    let unreadable = plan.readable.iter().filter(|it| {
+        let search = if it.is_dir() { AccessFlags::X_OK } else { AccessFlags::empty() };
+        !may(it, AccessFlags::R_OK | search)
+    });
+    let changed = unreadable.map(|it| {
+        format!(
+            "uid {user} may not read {}: its changes need a restart, a reload cannot see them",
+            it.display()
+        )
+    });
+    // A device or a pipe is never rotated.
+    let logs = plan.logs.iter().filter(|it| fs::metadata(it).map_or(true, |it| it.is_file()));
+    let stuck = logs.filter(|it| !may(folder_of(it), AccessFlags::W_OK | AccessFlags::X_OK)).map(|it| {
+        format!(
+            "uid {user} may not write to the folder of {}, so that the sensor can neither rotate it nor make it anew; logrotate can, with copytruncate or create",
+            it.display()
+        )
+    });
+    changed.chain(stuck).collect()
 }
 
-fn landlock(plan: &Plan<'_>) -> anyhow::Result<RulesetStatus> {
+/// The folder that a file is in; the working folder has no name in a bare file name.
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What to open up so that `path`, and what is put in its place later, can be opened: Landlock looks
+/// at where a file really is, not at links to it.
+fn really(path: &Path) -> Vec<PathBuf> {
+    let real = path.canonicalize().ok();
+    let places = [Some(path), real.as_deref()].into_iter().flatten();
+    let mut all: Vec<_> =
+        places.map(|it| if path.is_dir() { it } else { folder_of(it) }.to_owned()).collect();
+    all.dedup();
+    all
+}
+
+fn landlock(plan: &Plan<'_>, warnings: &mut Vec<String>) -> anyhow::Result<RulesetStatus> {
     const NEWEST: ABI = ABI::V5;
     let read = AccessFs::from_read(NEWEST) & !AccessFs::Execute;
     let all = AccessFs::from_all(NEWEST) & !AccessFs::Execute;
@@ -171,14 +209,18 @@ fn landlock(plan: &Plan<'_>) -> anyhow::Result<RulesetStatus> {
     let system = ["/etc", "/usr/share/zoneinfo", "/proc", "/sys/fs/cgroup"].map(PathBuf::from);
     let devices = ["/dev", "/run/systemd"].map(PathBuf::from);
     let mut rules = Ruleset::default().handle_access(AccessFs::from_all(NEWEST))?.create()?;
-    let readable = system.iter().chain(&plan.readable).map(|it| (it, read));
-    let writable = devices.iter().chain(&plan.logs).map(|it| (it, all));
-    let state = plan.state.to_owned();
-    for (path, access) in readable.chain(writable).chain([(&state, all)]) {
-        // What does not exist needs no permission.
-        if let Ok(open) = PathFd::new(path) {
-            let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
-            rules = rules.add_rule(PathBeneath::new(open, access))?;
+    let state = plan.state.path().to_owned();
+    let readable = system.into_iter().chain(plan.readable.iter().flat_map(|it| really(it)));
+    let writable = devices.into_iter().chain(plan.logs.iter().flat_map(|it| really(it))).chain([state]);
+    for (path, access) in readable.map(|it| (it, read)).chain(writable.map(|it| (it, all))) {
+        match PathFd::new(&path) {
+            Ok(open) => {
+                let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
+                rules = rules.add_rule(PathBeneath::new(open, access))?;
+            }
+            // What does not exist needs no permission.
+            Err(PathFdError::OpenCall { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => warnings.push(format!("closed to the sensor from now on: {error}")),
         }
     }
     Ok(rules.restrict_self()?.ruleset)
@@ -221,4 +263,27 @@ fn seccomp() -> anyhow::Result<()> {
     let program: seccompiler::BpfProgram = filter.try_into()?;
     seccompiler::apply_filter(&program)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_opened_up_where_it_leads_and_a_bare_name_where_we_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let [etc, data] = ["etc", "data"].map(|it| root.join(it));
+        for it in [&etc, &data] {
+            fs::create_dir(it).unwrap();
+        }
+        fs::write(data.join("serin.toml"), "").unwrap();
+        std::os::unix::fs::symlink("../data/serin.toml", etc.join("serin.toml")).unwrap();
+        std::os::unix::fs::symlink("../data", etc.join("skin")).unwrap();
+        assert_eq!(really(&etc.join("serin.toml")), [etc.clone(), data.clone()]);
+        assert_eq!(really(&etc.join("skin")), [etc.join("skin"), data.clone()]);
+        assert_eq!(really(&data), std::slice::from_ref(&data));
+        assert_eq!(really(&data.join("not there yet")), [data]);
+        assert_eq!(really(Path::new("not-there.toml")), [PathBuf::from(".")]);
+    }
 }
