@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use serin_tests::{Sensor, Setup, binary, client, client_in, eventually, free_port, serin};
 
 fn visited() -> Sensor {
@@ -176,6 +178,55 @@ fn opencanaryd_starts_restarts_and_stops() {
     assert!(!serves());
     let lines = fs::read_to_string(&log).expect("a log");
     assert_eq!(lines.matches("Canary running!!!").count(), 2, "{lines}");
+}
+
+/// A configuration for `opencanaryd` with FTP on this port and its state in `state`.
+fn small_config(folder: &Path, port: u16) -> String {
+    let conf = json!({ "device.node_id": "oc", "device.listen_addr": "127.0.0.1", "ftp.enabled": true,
+        "ftp.port": port, "console.listen": "", "store.state_dir": folder.join("state"),
+        "logger": { "class": "PyLogger", "kwargs": { "handlers": {} } } });
+    let config = folder.join("oc.conf");
+    fs::write(&config, conf.to_string()).expect("a file");
+    config.display().to_string()
+}
+
+#[test]
+fn opencanaryd_hears_of_the_start_whatever_the_umask_and_keeps_what_is_said() {
+    let setup = Setup::of(&[]);
+    let (folder, port) = (setup.folder(), free_port());
+    let config = small_config(folder, port);
+    let run = |verb: &str| {
+        let script =
+            format!("umask 077; exec '{}' {verb} --config='{config}' --pidfile=oc.pid", opencanaryd());
+        client_in(folder, "sh", &["-c", &script], "")
+    };
+    let started = run("--start");
+    assert_eq!(started.status, 0, "{started:?}");
+    let said = folder.join("state/serin.log");
+    let heard = || fs::read_to_string(&said).unwrap_or_default();
+    assert!(heard().contains("ftp"), "{}", heard());
+    assert_eq!(fs::metadata(&said).expect("a log").permissions().mode() & 0o777, 0o600);
+    assert!(!folder.join("state/serin.log.new").exists());
+    fs::write(&config, "{ \"ftp.enabled\": perhaps }").expect("a file");
+    eventually("a word about the mistake", || heard().contains("was not taken").then_some(()));
+    let stopped = run("--stop");
+    assert_eq!(stopped.status, 0, "{stopped:?}");
+    let refused = run("--start");
+    assert!(refused.status == 1 && refused.err.contains("oc.conf"), "{refused:?}");
+    assert!(heard().contains("was not taken"), "a failed start keeps the log of the last one");
+}
+
+#[test]
+fn opencanaryd_leaves_nothing_running_when_it_fails() {
+    let setup = Setup::of(&[]);
+    let (folder, port) = (setup.folder(), free_port());
+    let config = format!("--config={}", small_config(folder, port));
+    let outcome = client_in(folder, &opencanaryd(), &["--start", &config, "--pidfile=no/such/oc.pid"], "");
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.err.contains("no/such/oc.pid"), "{outcome:?}");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "it serves all the same");
+    let state: Vec<_> = fs::read_dir(folder.join("state")).expect("a folder").flatten().collect();
+    assert!(state.iter().all(|it| it.file_name() != "serin.log.new"), "{state:?}");
 }
 
 #[test]

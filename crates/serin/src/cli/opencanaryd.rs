@@ -2,21 +2,25 @@
 //!
 //! It is a thin starter of the `serin` beside it. Differences to the original, each for a reason:
 //! `--start` returns only when the sensor serves (or says why it does not), `--restart` waits for
-//! the old one to end, `--help` succeeds.
+//! the old one to end, `--help` succeeds. What the sensor says of itself is in `serin.log` of its
+//! state folder, anew with each start.
 
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Seek as _, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::fail;
+use super::{Sensor, fail};
+use crate::config::NOTHING_STARTED;
+use crate::state::StateDir;
 
 /// What was asked for.
 #[derive(Debug, PartialEq)]
@@ -122,24 +126,62 @@ fn foreground(request: &Request) -> io::Result<()> {
 /// Starts the sensor in the background and waits until it serves.
 fn start(request: &Request) -> io::Result<()> {
     refuse_second(request)?;
+    let state_dir = std::env::var_os("SERIN_STATE_DIR").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let sensor = Sensor { config: request.config.clone(), state_dir };
+    let config = sensor.load().map_err(|it| io::Error::other(format!("{it}\n{NOTHING_STARTED}")))?;
+    let state = sensor.state_beside(config.store.state_dir);
+    state.create().map_err(io::Error::other)?;
     let folder = std::env::temp_dir().join(format!("opencanaryd-{}", std::process::id()));
     std::fs::create_dir(&folder)?;
-    let started = start_and_wait(request, &folder);
+    let started = start_and_wait(request, &folder, &state);
     // The socket in it has served its purpose.
     let _ = std::fs::remove_dir_all(&folder);
     started
 }
 
-fn start_and_wait(request: &Request, folder: &Path) -> io::Result<()> {
-    let (ready, log) = (folder.join("ready"), folder.join("log"));
+/// What the sensor says goes to a file of the state folder, which replaces the one of the last start
+/// once this one has come to something. A sensor that does not come to serve is ended.
+fn start_and_wait(request: &Request, folder: &Path, state: &StateDir) -> io::Result<()> {
+    let ready = folder.join("ready");
     let socket = UnixDatagram::bind(&ready)?;
-    // Whoever the sensor has become by then may say that it is ready.
-    std::fs::set_permissions(&ready, std::fs::Permissions::from_mode(0o777))?;
+    // Whoever the sensor has become by then may say that it is ready, whatever our umask is.
+    std::fs::set_permissions(folder, Permissions::from_mode(0o711))?;
+    std::fs::set_permissions(&ready, Permissions::from_mode(0o777))?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let new_log = state.log().with_extension("log.new");
+    // Left over from a start that was cut short.
+    let _ = std::fs::remove_file(&new_log);
+    let mut log = File::options().read(true).append(true).create_new(true).mode(0o600).open(&new_log)?;
     let mut command = serin(request)?;
     command.env("NOTIFY_SOCKET", &ready).stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(std::fs::File::create(&log)?).process_group(0);
+    command.stderr(log.try_clone()?).process_group(0);
     let mut child = command.spawn()?;
+    let served = wait_until_ready(&mut child, &socket)
+        .and_then(|()| std::fs::rename(&new_log, state.log()))
+        .and_then(|()| write_pid(&request.pid_file, child.id()));
+    served.map_err(|error| {
+        // It may have ended by itself; nothing of it stays behind either way.
+        let _ = child.kill();
+        let _ = child.wait();
+        let said = read_from_start(&mut log).unwrap_or_default();
+        let _ = std::fs::remove_file(&new_log);
+        io::Error::other(format!("{error}\n{said}"))
+    })
+}
+
+fn write_pid(file: &Path, pid: u32) -> io::Result<()> {
+    std::fs::write(file, pid.to_string())
+        .map_err(|it| io::Error::other(format!("{} cannot be written: {it}", file.display())))
+}
+
+fn read_from_start(log: &mut File) -> io::Result<String> {
+    let mut said = Vec::new();
+    log.rewind()?;
+    log.take(MOST_SAID).read_to_end(&mut said)?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+fn wait_until_ready(child: &mut Child, socket: &UnixDatagram) -> io::Result<()> {
     let deadline = Instant::now() + START_PATIENCE;
     let mut message = [0; 256];
     loop {
@@ -147,15 +189,15 @@ fn start_and_wait(request: &Request, folder: &Path) -> io::Result<()> {
             .recv(&mut message)
             .is_ok_and(|it| message.get(..it).is_some_and(|it| it.starts_with(b"READY=1")))
         {
-            return std::fs::write(&request.pid_file, child.id().to_string());
+            return Ok(());
         }
         if let Some(status) = child.try_wait()? {
-            let said = std::fs::read_to_string(&log).unwrap_or_default();
             let how = status.signal().map_or_else(|| format!("{status}"), |it| format!("signal {it}"));
-            return Err(io::Error::other(format!("the sensor ended ({how})\n{said}")));
+            return Err(io::Error::other(format!("the sensor ended ({how})")));
         }
         if Instant::now() > deadline {
-            return Err(io::Error::other("the sensor does not answer; see its log"));
+            let waited = START_PATIENCE.as_secs();
+            return Err(io::Error::other(format!("the sensor was not ready after {waited} s and was ended")));
         }
     }
 }
@@ -215,6 +257,8 @@ const COMPATIBLE: &str = "0.9.9";
 const CONFIG: &str = "/etc/opencanaryd/opencanary.conf";
 const PID_FILE: &str = "/var/run/opencanaryd.pid";
 const SAMPLE: &str = include_str!("../../opencanary.conf");
+/// Bytes of what a sensor said before it failed that are shown.
+const MOST_SAID: u64 = 64 * 1024;
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 const USAGE: &str = "\
