@@ -9,7 +9,7 @@ use serin_tests::{Setup, binary, client_in};
 
 /// Scripts that are run below; the others are parts of them.
 const SCRIPTS: &[&str] = &["ftp.py", "git.py", "squid.py", "telnet.py", "web.py"];
-const PARTS: &[&str] = &["web_probes.py"];
+const PARTS: &[&str] = &["peer.py", "web_probes.py"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity")

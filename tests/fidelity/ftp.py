@@ -11,7 +11,6 @@ when everything is equal but for what EXPECTED names, 1 when something differs, 
 server is missing.
 """
 
-import argparse
 import concurrent.futures
 import os
 import pathlib
@@ -23,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import peer
 
 # (server, probe) to reason: what may differ. A difference that no longer shows is a failure too.
 EXPECTED = {
@@ -123,24 +124,25 @@ def talk(address, steps):
     said = []
     began = took = 0.0
     with socket.create_connection(address, timeout=10) as plain:
-        peer = plain
+        connection = plain
         for step in [(b"", 3.0), *steps]:
             if step is TLS:
                 context = ssl.create_default_context()
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-                peer = context.wrap_socket(plain)
+                connection = context.wrap_socket(plain)
                 continue
             line, patience = step if isinstance(step, tuple) else (step, 0.8)
             answer, end = b"", "open"
             began = time.monotonic()
             try:
-                peer.sendall(line)
-                peer.settimeout(patience)
-                while piece := peer.recv(65536):
-                    if not answer:
+                connection.sendall(line)
+                connection.settimeout(patience)
+                while piece := connection.recv(65536):
+                    # Other answers wait for nothing but a busy machine.
+                    if not answer and patience == LONG:
                         took = max(took, time.monotonic() - began)
                     answer += piece
-                    peer.settimeout(QUIET)
+                    connection.settimeout(QUIET)
                 end = "closed"
             except (TimeoutError, ssl.SSLWantReadError):
                 pass
@@ -157,12 +159,6 @@ def stable(answer, address):
     answer = answer.replace(b"Server port: %d." % address[1], b"Server port: N.")
     answer = re.sub(rb"user number \d+ of", b"user number N of", answer)
     return re.sub(rb"Local time is now \d\d:\d\d\.", b"Local time is now T.", answer)
-
-
-def free_port():
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
 
 
 def program(name, root):
@@ -216,72 +212,40 @@ def pure_ftpd(folder, port, _tls, root):
 SERVERS = {"vsftpd": vsftpd, "proftpd": proftpd, "pure-ftpd": pure_ftpd}
 
 
-def started(command, address, root):
-    environment = dict(os.environ)
-    if root:
-        environment["LD_LIBRARY_PATH"] = f"{root}/usr/lib/{os.uname().machine}-linux-gnu"
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        try:
-            socket.create_connection(address, timeout=1).close()
-            return server
-        except OSError:
-            time.sleep(0.05)
-    server.kill()
-    sys.exit(f"{command[0]} does not listen")
+def environment(root):
+    """With the libraries that were unpacked beside the server."""
+    if not root:
+        return None
+    return os.environ | {"LD_LIBRARY_PATH": f"{root}/usr/lib/{os.uname().machine}-linux-gnu"}
 
 
 def compare(name, probe, steps, ours, genuine):
-    """A line for each difference."""
+    """What differs in one conversation."""
     (said_ours, took_ours), (said, took) = talk(ours, steps), talk(genuine, steps)
-    differences = []
-    for at in range(max(len(said), len(said_ours))):
-        theirs = said[at] if at < len(said) else None
-        mine = said_ours[at] if at < len(said_ours) else None
-        clean = [it and (stable(it[0], where), it[1]) for it, where in ((theirs, genuine), (mine, ours))]
-        if clean[0] != clean[1]:
-            differences.append(f"step {at}\n    {name}: {clean[0]}\n    ours: {clean[1]}")
+    found = peer.differences(
+        name, [(stable(it, genuine), end) for it, end in said], [(stable(it, ours), end) for it, end in said_ours])
     # A quarter of a wait is chance on either side, and machines are busy.
     if max(took, took_ours) > 0.5 and not took / 2.5 < took_ours < took * 2.5:
-        differences.append(f"a refusal takes {took:.1f} s there, {took_ours:.1f} s here")
-    return probe, differences
+        found.append(f"a refusal takes {took:.1f} s there, {took_ours:.1f} s here")
+    return probe, found
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--ours", required=True, metavar="HOST:PORT")
+    arguments = peer.arguments(__doc__)
+    arguments.add_argument("--ours", required=True, type=peer.address, metavar="HOST:PORT")
     arguments.add_argument("--server", choices=SERVERS, default="vsftpd")
     arguments.add_argument("--tls", action="store_true")
     arguments.add_argument("--root", default="")
     chosen = arguments.parse_args()
-    host, _, port = chosen.ours.rpartition(":")
-    ours = (host, int(port))
     probes = TLS_PROBES if chosen.tls else PROBES[chosen.server]
     expected = {} if chosen.tls else {probe: why for (name, probe), why in EXPECTED.items() if name == chosen.server}
-    failed = 0
+    genuine = ("127.0.0.1", peer.free_port())
     with tempfile.TemporaryDirectory() as folder:
-        genuine = ("127.0.0.1", free_port())
         command = SERVERS[chosen.server](pathlib.Path(folder), genuine[1], chosen.tls, chosen.root)
-        server = started(command, genuine, chosen.root)
-        try:
-            with concurrent.futures.ThreadPoolExecutor(8) as pool:
-                runs = [pool.submit(compare, chosen.server, *it, ours, genuine) for it in probes.items()]
-                results = [it.result() for it in runs]
-        finally:
-            server.terminate()
-            server.wait()
-    for probe, differences in results:
-        why = expected.get(probe)
-        if why and differences:
-            print(f"expected: {probe}: {why}: {differences[-1].splitlines()[0]}")
-        elif why:
-            failed += 1
-            print(f"DIFFERS NO MORE: {probe}: strike it out ({why})")
-        elif differences:
-            failed += 1
-            print(f"DIFFERS: {probe}: " + "\n  ".join(differences))
-    print(f"{len(results)} probes against {chosen.server}, {failed} unexpected")
-    return 1 if failed else 0
+        with peer.running(command, genuine[1], environment(chosen.root)), concurrent.futures.ThreadPoolExecutor(8) as pool:
+            runs = [pool.submit(compare, chosen.server, *it, chosen.ours, genuine) for it in probes.items()]
+            found = dict(it.result() for it in runs)
+    return peer.verdict(chosen.server, found, expected)
 
 
 if __name__ == "__main__":

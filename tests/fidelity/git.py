@@ -9,21 +9,16 @@ and what git itself says and exits with. Exit status: 0 when everything is equal
 differs, 2 when git-daemon is missing.
 """
 
-import argparse
 import pathlib
 import shutil
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import time
+
+import peer
 
 # Probe to reason: what may differ. Nothing does; a difference that no longer shows is a failure too.
 EXPECTED = {}
-
-QUIET_AFTER = 0.7  # seconds without a byte until a connection counts as left open
-
 
 def line(text):
     """One packet line: gitprotocol-common(5)."""
@@ -96,24 +91,6 @@ CLIENTS = {
 }
 
 
-def probe(address, request):
-    """The answer, and how the connection ended: closed, reset or open."""
-    with socket.create_connection(address, timeout=5) as peer:
-        peer.settimeout(QUIET_AFTER)
-        answer, end = b"", "closed"
-        try:
-            peer.sendall(request)
-            while received := peer.recv(65536):
-                answer += received
-        except (ConnectionResetError, BrokenPipeError):
-            end = "reset"
-        except TimeoutError:
-            end = "open"
-        # Leave no half-closed connections behind on the genuine side.
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    return answer, end
-
-
 def client(address, arguments, folder):
     """What git prints, with the address taken out, and its exit status."""
     url = f"git://{address[0]}:{address[1]}"
@@ -123,26 +100,14 @@ def client(address, arguments, folder):
     return said.replace(url, "URL"), done.returncode
 
 
-def start_genuine(folder):
-    """A git-daemon that exports nothing, once it listens."""
+def git_daemon(folder, port):
+    """A git-daemon that exports nothing."""
     tried = [shutil.which("git-daemon"), "/usr/lib/git-core/git-daemon"]
     program = next((it for it in tried if it and pathlib.Path(it).exists()), None)
     if not program:
         print("git-daemon is missing: install Debian's package git")
         sys.exit(2)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = free.getsockname()
-    command = [program, f"--base-path={folder}", "--listen=127.0.0.1", f"--port={address[1]}", folder]
-    daemon = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    for _ in range(100):
-        try:
-            socket.create_connection(address, timeout=1).close()
-            return daemon, address
-        except OSError:
-            time.sleep(0.05)
-    daemon.kill()
-    print("git-daemon did not start")
-    sys.exit(2)
+    return [program, f"--base-path={folder}", "--listen=127.0.0.1", f"--port={port}", folder]
 
 
 def make_repository(folder):
@@ -153,36 +118,21 @@ def make_repository(folder):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--ours", required=True, metavar="HOST:PORT")
-    host, _, port = arguments.parse_args().ours.rpartition(":")
-    ours = (host, int(port))
-    failures = 0
-
-    def compare(name, genuine, own):
-        nonlocal failures
-        if (genuine == own) == (name not in EXPECTED):
-            return
-        failures += 1
-        if name in EXPECTED:
-            print(f"{name}: no longer differs; take it off the list")
-        else:
-            print(f"{name}:\n  genuine {str(genuine)[:300]}\n  ours    {str(own)[:300]}")
-
+    arguments = peer.arguments(__doc__)
+    arguments.add_argument("--ours", required=True, type=peer.address, metavar="HOST:PORT")
+    ours = arguments.parse_args().ours
+    genuine = ("127.0.0.1", peer.free_port())
+    found = {}
     with tempfile.TemporaryDirectory() as base, tempfile.TemporaryDirectory() as folder:
         make_repository(folder)
-        daemon, address = start_genuine(base)
-        try:
+        with peer.running(git_daemon(base, genuine[1]), genuine[1]):
             for name, request in PROBES.items():
-                compare(name, probe(address, request), probe(ours, request))
+                answers = [peer.exchange(it, request) for it in (genuine, ours)]
+                found[name] = peer.differences("genuine", *([it] for it in answers))
             for name, command in CLIENTS.items():
-                compare(name, client(address, command, folder), client(ours, command, folder))
-        finally:
-            daemon.kill()
-            daemon.wait()
-    compared = len(PROBES) + len(CLIENTS)
-    print(f"git: {compared} comparisons, {len(EXPECTED)} expected differences, {failures} unexpected")
-    return 1 if failures else 0
+                said = [client(it, command, folder) for it in (genuine, ours)]
+                found[f"git {name}"] = peer.differences("genuine", *([it] for it in said))
+    return peer.verdict("git", found, EXPECTED)
 
 
 if __name__ == "__main__":

@@ -11,19 +11,17 @@ wget and nmap make of it. Exit status: 0 when everything is equal, 1 when someth
 a program is missing.
 """
 
-import argparse
 import base64
 import concurrent.futures
 import os
 import pathlib
 import re
 import shutil
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import time
+
+import peer
 
 # Probe to reason: what may differ. A difference that no longer shows is a failure too.
 EXPECTED = {
@@ -32,7 +30,6 @@ EXPECTED = {
     "chunk without a size": "Squid drops its answer when the body is bad by the time it is sent",
 }
 
-QUIET_AFTER = 0.8  # seconds without a byte until a connection counts as left open
 URL = b"http://example.com/"
 HOST = b"Host: example.com"
 
@@ -243,21 +240,8 @@ CLIENTS = {
 
 
 def probe(address, segments):
-    """All answers, and how the connection ended: closed, reset or open."""
-    with socket.create_connection(address, timeout=10) as peer:
-        answer, end = b"", "closed"
-        try:
-            for segment in segments if isinstance(segments, list) else [segments]:
-                peer.sendall(segment)
-                time.sleep(0.3 if isinstance(segments, list) else 0)
-            peer.settimeout(QUIET_AFTER)
-            while received := peer.recv(1 << 18):
-                answer += received
-        except (ConnectionResetError, BrokenPipeError):
-            end = "reset"
-        except TimeoutError:
-            end = "open"
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    """All answers, and how the connection ended."""
+    answer, end = peer.exchange(address, *(segments if isinstance(segments, list) else [segments]))
     return [*heads(answer, address[1]), end]
 
 
@@ -325,65 +309,42 @@ http_access deny all
 """
 
 
-def start_genuine(folder, host):
-    """A Squid, once it listens."""
+def squid(folder, host, port):
     program = shutil.which("squid") or shutil.which("squid", path="/usr/sbin")
     if not program:
         print("squid is missing: install Debian's package squid")
         sys.exit(2)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = free.getsockname()
     (folder / "users").write_text("")
     (folder / "refuser").write_text(REFUSER)
     (folder / "refuser").chmod(0o755)
-    (folder / "squid.conf").write_text(configuration(folder, host, address[1]))
+    (folder / "squid.conf").write_text(configuration(folder, host, port))
     if os.geteuid() == 0:
         # Squid changes to this user, and its log is in the folder.
         shutil.chown(folder, "proxy")
-    daemon = subprocess.Popen([program, "-N", "-f", str(folder / "squid.conf")], stderr=subprocess.DEVNULL)
-    for _ in range(200):
-        try:
-            socket.create_connection(address, timeout=1).close()
-            return daemon, address
-        except OSError:
-            time.sleep(0.05)
-    daemon.kill()
-    print("squid did not start")
-    sys.exit(2)
+    return [program, "-N", "-f", str(folder / "squid.conf")]
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--ours", required=True, metavar="HOST:PORT")
-    host, _, port = arguments.parse_args().ours.rpartition(":")
-    ours = (host, int(port))
+    arguments = peer.arguments(__doc__)
+    arguments.add_argument("--ours", required=True, type=peer.address, metavar="HOST:PORT")
+    ours = arguments.parse_args().ours
     missing = [it for it in ("curl", "wget", "nmap") if not shutil.which(it)]
     if missing:
         print("missing:", *missing)
-        sys.exit(2)
+        return 2
     name = re.search(r"Via: 1\.1 (\S+) ", "".join(probe(ours, get())))
     if not name:
         print("ours does not answer as Squid")
-        sys.exit(1)
-    failures = 0
+        return 1
+    genuine = ("127.0.0.1", peer.free_port())
+    work = [(it, probe, what) for it, what in PROBES.items()]
+    work += [(it, client, what) for it, what in CLIENTS.items()]
     with tempfile.TemporaryDirectory() as folder:
-        daemon, genuine = start_genuine(pathlib.Path(folder), name[1])
-        try:
-            with concurrent.futures.ThreadPoolExecutor(12) as pool:
-                work = [(it, probe, what) for it, what in PROBES.items()]
-                work += [(it, client, what) for it, what in CLIENTS.items()]
-                jobs = [(it, pool.submit(play, genuine, what), pool.submit(play, ours, what)) for it, play, what in work]
-                for it, theirs, own in jobs:
-                    theirs, own = theirs.result(), own.result()
-                    if (theirs == own) == (it in EXPECTED):
-                        failures += 1
-                        reason = "no longer differs; take it off the list" if it in EXPECTED else f"\n  genuine {theirs}\n  ours    {own}"
-                        print(f"{it}: {reason}")
-        finally:
-            daemon.kill()
-            daemon.wait()
-    print(f"squid: {len(work)} comparisons, {len(EXPECTED)} expected differences, {failures} unexpected")
-    return 1 if failures else 0
+        command = squid(pathlib.Path(folder), name[1], genuine[1])
+        with peer.running(command, genuine[1]), concurrent.futures.ThreadPoolExecutor(12) as pool:
+            runs = [(it, pool.submit(play, genuine, what), pool.submit(play, ours, what)) for it, play, what in work]
+            found = {it: peer.differences("genuine", theirs.result(), own.result()) for it, theirs, own in runs}
+    return peer.verdict("squid", found, EXPECTED)
 
 
 if __name__ == "__main__":

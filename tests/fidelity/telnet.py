@@ -10,7 +10,6 @@ how the connection ends, and how long a wrong password takes. Exit status: 0 whe
 but for what EXPECTED names, 1 when something differs, 2 when the genuine server cannot be had.
 """
 
-import argparse
 import concurrent.futures
 import os
 import pathlib
@@ -21,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import peer
 
 # Probe to reason: what may differ. A difference that no longer shows is a failure too.
 EXPECTED = {
@@ -99,17 +100,17 @@ def talk(address, steps):
     """What is said to each step, and how it ends."""
     said = []
     took = 0.0
-    with socket.create_connection(address, timeout=10) as peer:
+    with socket.create_connection(address, timeout=10) as connection:
         for step in [(b"", 3.0), *steps]:
             line, patience = step if isinstance(step, tuple) else (step, 0.8)
             answer, end = b"", "open"
             began = time.monotonic()
             try:
-                peer.sendall(line)
-                peer.settimeout(QUIET)
+                connection.sendall(line)
+                connection.settimeout(QUIET)
                 while True:
                     try:
-                        piece = peer.recv(65536)
+                        piece = connection.recv(65536)
                     except TimeoutError:
                         # The line's end is echoed at once; the refusal comes after the wait.
                         if time.monotonic() - began > patience or answer not in (b"", b"\r\n"):
@@ -135,18 +136,13 @@ def stable(said):
 
 
 def compare(probe, steps, ours, genuine):
-    """A line for each difference."""
+    """What differs in one conversation."""
     (mine, took_ours), (theirs, took) = talk(ours, steps), talk(genuine, steps)
-    mine, theirs = stable(mine), stable(theirs)
-    differences = []
-    for at in range(max(len(mine), len(theirs))):
-        pair = [it[at] if at < len(it) else None for it in (theirs, mine)]
-        if pair[0] != pair[1]:
-            differences.append(f"step {at}\n    busybox: {pair[0]}\n    ours: {pair[1]}")
+    found = peer.differences("busybox", stable(theirs), stable(mine))
     # A tenth of a wait is chance on our side, and machines are busy.
     if max(took, took_ours) > 1 and not took / 1.5 < took_ours < took * 1.5:
-        differences.append(f"a refusal takes {took:.1f} s there, {took_ours:.1f} s here")
-    return probe, differences
+        found.append(f"a refusal takes {took:.1f} s there, {took_ours:.1f} s here")
+    return probe, found
 
 
 def has_telnetd(program):
@@ -169,60 +165,31 @@ def busybox(named, folder):
     sys.exit(2)
 
 
-def started(program, folder):
+def telnetd(program, folder, port):
     (folder / "login").write_text(f"#!/bin/sh\nexec {program} login\n")
     (folder / "login").chmod(0o755)
     (folder / "issue").write_text("")
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        address = it.getsockname()
-    server = subprocess.Popen([
-        program, "telnetd", "-F", "-b", "127.0.0.1", "-p", str(address[1]),
-        "-l", folder / "login", "-f", folder / "issue",
-    ])
-    for _ in range(100):
-        try:
-            socket.create_connection(address, timeout=1).close()
-            return server, address
-        except OSError:
-            time.sleep(0.05)
-    server.kill()
-    sys.exit("busybox telnetd does not listen")
+    files = ["-l", folder / "login", "-f", folder / "issue"]
+    return [program, "telnetd", "-F", "-b", "127.0.0.1", "-p", str(port), *files]
 
 
 def main():
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--ours", required=True, metavar="HOST:PORT")
+    arguments = peer.arguments(__doc__)
+    arguments.add_argument("--ours", required=True, type=peer.address, metavar="HOST:PORT")
     arguments.add_argument("--busybox", default="")
     chosen = arguments.parse_args()
-    host, _, port = chosen.ours.rpartition(":")
     if os.geteuid() != 0:
         print("busybox login runs as root only")
         return 2
+    genuine = ("127.0.0.1", peer.free_port())
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         folder.chmod(0o755)
-        server, genuine = started(busybox(chosen.busybox, folder), folder)
-        try:
-            with concurrent.futures.ThreadPoolExecutor(16) as pool:
-                runs = [pool.submit(compare, *it, (host, int(port)), genuine) for it in PROBES.items()]
-                results = [it.result() for it in runs]
-        finally:
-            server.terminate()
-            server.wait()
-    failed = 0
-    for probe, differences in results:
-        why = EXPECTED.get(probe)
-        if why and differences:
-            print(f"expected: {probe}: {why}")
-        elif why:
-            failed += 1
-            print(f"DIFFERS NO MORE: {probe}: strike it out ({why})")
-        elif differences:
-            failed += 1
-            print(f"DIFFERS: {probe}: " + "\n  ".join(differences))
-    print(f"{len(results)} probes against BusyBox's telnetd, {failed} unexpected")
-    return 1 if failed else 0
+        command = telnetd(busybox(chosen.busybox, folder), folder, genuine[1])
+        with peer.running(command, genuine[1]), concurrent.futures.ThreadPoolExecutor(16) as pool:
+            runs = [pool.submit(compare, *it, chosen.ours, genuine) for it in PROBES.items()]
+            found = dict(it.result() for it in runs)
+    return peer.verdict("BusyBox's telnetd", found, EXPECTED)
 
 
 if __name__ == "__main__":

@@ -7,27 +7,24 @@ Both serve the same two files of the same age. The genuine server is Debian 12's
 here in the foreground on a free loopback port, without compression, with a small application behind
 it that answers `/` and the login form as ours does. Ours is the program at PATH (default:
 target/debug/serin), with the banner that the genuine server sends. Compared is every byte but the
-date, the session's name, the port, the boundary of several ranges and the order within `Allow`, and whether the connection
-stays open. Exit status: 0 when everything is equal but for what EXPECTED names, 1 when something
+date, the session's name, the port, the boundary of several ranges and the order within `Allow`, and
+whether the connection stays open. Exit status: 0 when everything is equal but for what EXPECTED names, 1 when something
 differs or an expected difference is gone, 2 when a genuine server is missing.
 """
 
 # Not called http.py: that would hide the module of that name from its neighbours.
-import argparse
 import concurrent.futures
 import http.server
 import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 
+import peer
 from web_probes import PROBES
 
 PACKAGES = {"nginx": "nginx-light", "apache": "apache2", "lighttpd": "lighttpd"}
@@ -48,12 +45,6 @@ STYLE = b"body { margin: 0; color: #123456 }\n" * 3
 REDIRECT = b"<a href=/index.html>on</a>\n"
 COOKIE = "sid=0123456789abcdef0123456789abcdef; Path=/; HttpOnly; SameSite=Lax"
 HTML = "text/html; charset=utf-8"
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def write_site(folder):
@@ -212,40 +203,16 @@ def start_ours(serin, work, port, banner):
     return [serin, "run", "--config", str(conf), "--state-dir", str(work / "state")]
 
 
-class Running:
-    """A server that runs for the length of a `with`."""
-
-    def __init__(self, command, port, log):
-        self.command, self.port, self.log = command, port, log
-
-    def __enter__(self):
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError:
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.05)
-        sys.exit(f"{self.command[0]} does not listen:\n{pathlib.Path(self.log).read_text()}")
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
-
-
 def ask(port, data):
     """What comes back, and whether the connection then ends."""
     got, end = b"", "stays open"
-    with socket.create_connection(("127.0.0.1", port), 5) as peer:
-        peer.settimeout(FIRST)
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.settimeout(FIRST)
         try:
-            peer.sendall(data)
-            while piece := peer.recv(65536):
+            connection.sendall(data)
+            while piece := connection.recv(65536):
                 got += piece
-                peer.settimeout(QUIET)
+                connection.settimeout(QUIET)
             end = "ends"
         except TimeoutError:
             pass
@@ -301,18 +268,17 @@ def answers(port, server):
         return dict(zip(PROBES, pool.map(one, PROBES.values())))
 
 
-def show(title, answer):
+def shown(answer):
     text = answer[0].decode("latin-1").replace("\r\n", "␍\n")
-    print(f"  --- {title}: {len(answer[0])} bytes, then it {answer[1]}\n{text[:1500]}")
+    return f"{len(answer[0])} bytes, then it {answer[1]}\n{text[:1500]}"
 
 
-def compare(server, serin, shown):
-    """Runs both and returns how many differences were not expected."""
+def compare(server, serin, to_show):
+    """Runs both and tells how they differ."""
     work = pathlib.Path(tempfile.mkdtemp(prefix=f"serin-{server}-"))
     work.chmod(0o755)
     write_site(work / "site")
-    port, our_port = free_port(), free_port()
-    name = "localhost"
+    port, our_port = peer.free_port(), peer.free_port()
     try:
         if server == "nginx":
             command = start_nginx(work, port, start_application())
@@ -320,40 +286,32 @@ def compare(server, serin, shown):
             command = start_lighttpd(work, port, start_application())
         else:
             # Apache signs with its name; ours has one that it made up for itself.
-            with Running(start_ours(serin, work, our_port, "Apache"), our_port, work / "ours.log"):
+            with peer.running(start_ours(serin, work, our_port, "Apache"), our_port):
                 page = ask(our_port, b"x\r\n\r\n")[0].decode("latin-1")
             name = re.search(r"Server at (\S+) Port", page)[1]
             shutil.rmtree(work / "skin")
             command = start_apache(work, port, name)
-        with Running(command, port, work / "genuine.log"):
+        with peer.running(command, port):
             head = ask(port, b"HEAD / HTTP/1.0\r\n\r\n")[0].decode("latin-1")
             banner = re.search(r"(?m)^Server: (.*?)\r$", head)[1]
-            with Running(start_ours(serin, work, our_port, banner), our_port, work / "ours.log"):
+            with peer.running(start_ours(serin, work, our_port, banner), our_port):
                 genuine, ours = answers(port, server), answers(our_port, server)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    wrong = 0
+    found = {}
     for probe in PROBES:
-        differs, reason = genuine[probe] != ours[probe], EXPECTED.get((server, probe))
-        if probe == shown or (differs and not reason):
-            print(f"{server}, {probe}: {PROBES[probe][:120]!r}")
-            show("genuine", genuine[probe])
-            show("ours", ours[probe])
-        if differs and not reason:
-            wrong += 1
-        elif differs:
-            print(f"{server}, {probe}: differs as expected: {reason}")
-        elif reason:
-            print(f"{server}, {probe}: no longer differs; take it off the list of EXPECTED")
-            wrong += 1
-    print(f"{server}: {banner}: {len(PROBES)} probes, {wrong} to put right")
-    return wrong
+        pair = f"{PROBES[probe][:120]!r}\n  --- genuine: {shown(genuine[probe])}\n  --- ours: {shown(ours[probe])}"
+        found[probe] = [pair] if genuine[probe] != ours[probe] else []
+        if probe == to_show:
+            print(f"{server}, {probe}: {pair}")
+    expected = {probe: why for (name, probe), why in EXPECTED.items() if name == server}
+    return peer.verdict(banner, found, expected)
 
 
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
-    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader = peer.arguments(__doc__)
     reader.add_argument("--serin", default=str(target / "debug/serin"))
     reader.add_argument("--server", choices=list(PACKAGES), action="append")
     reader.add_argument("--show", help="print both answers to this probe")
