@@ -1,7 +1,7 @@
 //! What the operator wants, read from a native `serin.toml` or an unchanged OpenCanary file.
 //!
-//! Text becomes [`entries`] with places (`json`, `toml`), variables of the environment override
-//! them, a [`draft`] judges them by the rules of their dialect (`opencanary`, `native`) against the
+//! Text becomes `entries` with places (`json`, `toml`), variables of the environment override
+//! them, a `draft` judges them by the rules of their dialect (`opencanary`, `native`) against the
 //! one table of all settings (`keys`), and a [`Config`] is what is left: plain data. Files and
 //! folders are read in `search` alone.
 

@@ -1,7 +1,7 @@
 //! Where events go. An output encodes and delivers; the engine does everything else.
 //!
 //! To add one: write its file, then name it twice below. No output writes a loop, a queue, a
-//! back-off or a cursor of its own: it says what became of each event, and [`engine`] acts on it.
+//! back-off or a cursor of its own: it says what became of each event, and `engine` acts on it.
 
 mod backoff;
 mod console;
