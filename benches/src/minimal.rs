@@ -169,6 +169,8 @@ async fn git<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer: SocketAddr,
     let request = String::from_utf8(request)?;
     let path = request.split('\0').next().unwrap_or_default().trim_start_matches("git-upload-pack ");
     record(&log, peer, path, "")?;
+    // The sensor takes as long as the genuine daemon takes to fork.
+    tokio::time::sleep(Duration::from_millis(2)).await;
     let answer = format!("ERR access denied or repository not exported: {path}");
     stream.write_all(format!("{:04x}{answer}", answer.len() + 4).as_bytes()).await?;
     Ok(stream.shutdown().await?)

@@ -50,6 +50,7 @@ impl Dialogue for Git {
                 if let Some(request) = Request::parse(line) {
                     out.report(request.event());
                     if let Some(refusal) = request.refusal() {
+                        out.wait(FORK);
                         out.send(refusal);
                     }
                 }
@@ -59,6 +60,10 @@ impl Dialogue for Git {
         Ok(&[])
     }
 }
+
+/// What the genuine daemon takes to fork before it answers. `git archive` goes on sending meanwhile;
+/// who answered at once would meet it in the middle, and it would never read the answer.
+const FORK: Duration = Duration::from_millis(2);
 
 /// Closes as a process does that has not read `rest`: with a reset where there is any.
 fn hang_up(rest: &[u8], out: &mut Actions) {
@@ -212,7 +217,7 @@ mod tests {
         asked(">> 0000003bgit-upload-pack /nope.git\n", "= reset\n");
         asked(
             ">> 0016git-upload-pack /a\\n\n",
-            "! 16001 HOST=\"\" REPO=\"a\"\n<< 0034ERR access denied or repository not exported: /a\n= reset\n",
+            "! 16001 HOST=\"\" REPO=\"a\"\n~ 0.002s\n<< 0034ERR access denied or repository not exported: /a\n= reset\n",
         );
     }
 
@@ -225,7 +230,7 @@ mod tests {
             asked(
                 &packet(&format!("git-upload-pack {path}\n\0HOST=x:99\0\0version=1\0object-format=sha256\0")),
                 &format!(
-                    "! 16001 HOST=\"x:99\" REPO=\"{repo}\"\n+ COMMAND=\"git-upload-pack\" PARAMETERS=[\"version=1\", \"object-format=sha256\"]\n<< {:04x}{answer}\n= closed\n",
+                    "! 16001 HOST=\"x:99\" REPO=\"{repo}\"\n+ COMMAND=\"git-upload-pack\" PARAMETERS=[\"version=1\", \"object-format=sha256\"]\n~ 0.002s\n<< {:04x}{answer}\n= closed\n",
                     answer.len() + 4
                 ),
             );
