@@ -206,13 +206,6 @@ fn rendered(did: &[Did]) -> String {
     text
 }
 
-/// Plays the client's side of a session and returns the whole as a session's text: for new
-/// sessions, and for `serin record`.
-#[must_use]
-pub fn transcript(service: &Service, session: &str) -> String {
-    rendered(&play(service, session, 0))
-}
-
 /// The settings that a session asks for.
 #[must_use]
 pub fn settings_of(session: &str) -> Conf {
@@ -243,10 +236,8 @@ fn play(service: &Service, session: &str, slice: usize) -> Vec<Did> {
     let Some(first) = listening.first() else {
         panic!("{}: the session's settings open no port", service.name)
     };
-    let mut player =
-        Player { dialogue: (first.open)(), did: Vec::new(), ended: false, out: Actions::new(NOW) };
-    let plain = session.lines().any(|it| it.trim() == "@ plain");
-    player.dialogue.open(&opening(service.port, &first.tls, plain), &mut player.out);
+    let (dialogue, out) = opened(first, session.lines().any(|it| it.trim() == "@ plain"));
+    let mut player = Player { dialogue, did: Vec::new(), ended: false, out };
     player.act();
     let mut held = Vec::new();
     let mut run: Vec<u8> = Vec::new();
@@ -269,15 +260,19 @@ fn play(service: &Service, session: &str, slice: usize) -> Vec<Did> {
     player.did
 }
 
-/// Where the port speaks TLS from the first byte, what is played is what is inside it.
-fn opening(port: u16, tls: &Tls, plain: bool) -> Opening {
-    let inside = matches!(tls, Tls::AtOnce(_)) && !plain;
-    Opening {
+/// One connection, and what is wanted at its beginning. Where the port speaks TLS from the first
+/// byte, what is played is what is inside it, unless `plain`.
+pub(crate) fn opened(listening: &Listening, plain: bool) -> (Box<dyn Dialogue>, Actions) {
+    let inside = matches!(listening.tls, Tls::AtOnce(_)) && !plain;
+    let opening = Opening {
         peer: ([192, 0, 2, 7], 40000).into(),
-        local: ([192, 0, 2, 1], port).into(),
+        local: ([192, 0, 2, 1], listening.port).into(),
         seed: 1,
         tls: inside.then(TlsPeer::default),
-    }
+    };
+    let (mut dialogue, mut out) = ((listening.open)(), Actions::new(NOW));
+    dialogue.open(&opening, &mut out);
+    (dialogue, out)
 }
 
 struct Player {
@@ -378,10 +373,8 @@ pub fn drive(service: &Service, bytes: &[u8]) {
 pub fn drive_with(service: &Service, conf: &Conf, bytes: &[u8]) {
     let Ok(listening) = (service.build)(conf) else { panic!("{} refuses its settings", service.name) };
     for listening in &listening {
-        let mut dialogue = (listening.open)();
-        let mut out = Actions::new(NOW);
+        let (mut dialogue, mut out) = opened(listening, false);
         let mut held = Vec::new();
-        dialogue.open(&opening(listening.port, &listening.tls, false), &mut out);
         let mut ended = false;
         let mut answered = 0;
         for chunk in bytes.chunks(7) {
@@ -428,9 +421,7 @@ fn drive_at_once(service: &Service, listening: &Listening, bytes: &[u8]) {
     const SEGMENT: usize = 16 * 1024;
     let pile: Vec<u8> =
         bytes.iter().copied().cycle().take(if bytes.is_empty() { 0 } else { SEGMENT }).collect();
-    let mut dialogue = (listening.open)();
-    let mut out = Actions::new(NOW);
-    dialogue.open(&opening(listening.port, &listening.tls, false), &mut out);
+    let (mut dialogue, mut out) = opened(listening, false);
     let mut rest = pile.as_slice();
     while let Ok(left) = dialogue.input(rest, &mut out) {
         let most = ENOUGH.saturating_add(QUEUED_MAX);

@@ -15,15 +15,7 @@ impl Talk {
     fn with(banner: &str) -> Self {
         let mut conf = Conf::new();
         conf.set("http.banner", banner);
-        let mut dialogue = (build(&conf).unwrap()[0].open)();
-        let mut out = Actions::new(replay::NOW);
-        let opening = Opening {
-            peer: ([192, 0, 2, 7], 40000).into(),
-            local: ([192, 0, 2, 1], 80).into(),
-            seed: 1,
-            tls: None,
-        };
-        dialogue.open(&opening, &mut out);
+        let (dialogue, out) = replay::opened(&build(&conf).unwrap()[0], false);
         Self { dialogue, out }
     }
 

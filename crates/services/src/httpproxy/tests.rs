@@ -3,7 +3,7 @@
 use serin_event::Value;
 
 use super::*;
-use crate::replay::NOW;
+use crate::replay::opened;
 
 struct Peer {
     dialogue: Box<dyn Dialogue>,
@@ -26,11 +26,11 @@ impl Peer {
         for &(key, value) in settings {
             conf.set(key, value);
         }
-        let listening = build(&conf).unwrap();
-        let mut dialogue = (listening[0].open)();
-        let mut out = Actions::new(NOW);
-        let (peer, local) = (([192, 0, 2, 7], 40000).into(), ([192, 0, 2, 1], 3128).into());
-        dialogue.open(&Opening { peer, local, seed: 1, tls: None }, &mut out);
+        Self::of(&conf)
+    }
+
+    fn of(conf: &Conf) -> Self {
+        let (dialogue, out) = opened(&build(conf).unwrap()[0], false);
         Self { dialogue, out, held: Vec::new() }
     }
 
@@ -113,12 +113,7 @@ fn challenges_differ_from_answer_to_answer_and_between_installations() {
     let mut conf = Conf::new();
     conf.set("httpproxy.schemes", "digest");
     conf.identity.seed = 99;
-    peer.dialogue = (build(&conf).unwrap()[0].open)();
-    peer.dialogue.open(
-        &Opening { peer: ([192, 0, 2, 7], 1).into(), local: ([192, 0, 2, 1], 2).into(), seed: 1, tls: None },
-        &mut peer.out,
-    );
-    assert_ne!(first, ask(&mut peer));
+    assert_ne!(first, ask(&mut Peer::of(&conf)));
 }
 
 #[test]
