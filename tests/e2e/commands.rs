@@ -149,6 +149,15 @@ fn opencanaryds_small_verbs() {
     }
 }
 
+/// Does something when a test ends, however it ends.
+struct AtTheEnd<'a>(&'a dyn Fn());
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 #[test]
 fn opencanaryd_starts_restarts_and_stops() {
     let setup = Setup::of(&[]);
@@ -165,6 +174,8 @@ fn opencanaryd_starts_restarts_and_stops() {
     let pid = || fs::read_to_string(&pid_file).unwrap_or_default().trim().to_owned();
     let serves = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
 
+    // Also when a step below fails.
+    let _end = AtTheEnd(&|| drop(run("--stop")));
     let started = run("--start");
     assert_eq!(started.status, 0, "{started:?}");
     let first = pid();
