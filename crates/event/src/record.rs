@@ -156,6 +156,25 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record of an event that belongs to no connection: without ends, and not stored yet.
+    #[must_use]
+    pub fn of(event: &Event, time: Timestamp, utc_offset: i32, node_id: impl Into<Arc<str>>) -> Self {
+        let details = if event.kind.details.is_empty() { "{}".to_owned() } else { event.details() };
+        Self {
+            seq: 0,
+            time,
+            utc_offset,
+            node_id: node_id.into(),
+            session: 0,
+            kind: event.kind,
+            source: Endpoint::default(),
+            target: Endpoint::default(),
+            honeycred: None,
+            logdata: event.logdata().into(),
+            details: details.into(),
+        }
+    }
+
     /// OpenCanary's line for this record, without the line ending: keys sorted, `", "` and `": "`
     /// between, ASCII only.
     #[must_use]
@@ -265,17 +284,10 @@ mod tests {
 
     fn record(event: &Event) -> Record {
         Record {
-            seq: 0,
-            time: Timestamp(1_795_296_991_777_389),
-            utc_offset: 0,
-            node_id: "opencanary-1".into(),
             session: 7,
-            kind: event.kind,
             source: Endpoint { host: "127.0.0.1".parse().ok(), port: Some(42350) },
             target: Endpoint { host: "127.0.0.1".parse().ok(), port: Some(21021) },
-            honeycred: None,
-            logdata: event.logdata().into(),
-            details: event.details().into(),
+            ..Record::of(event, Timestamp(1_795_296_991_777_389), 0, "opencanary-1")
         }
     }
 

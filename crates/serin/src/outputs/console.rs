@@ -178,17 +178,9 @@ mod tests {
             .with("USERNAME", Tainted::new(b"admin", 64))
             .with("PASSWORD", Tainted::new(b"s3cret", 64));
         Record {
-            seq: 1,
-            time: Timestamp(1_795_296_991_777_389),
-            utc_offset: -18_000,
-            node_id: "opencanary-1".into(),
-            session: 0,
-            kind: event.kind,
             source: Endpoint { host: "192.0.2.7".parse().ok(), port: Some(42350) },
             target: Endpoint { host: "192.0.2.1".parse().ok(), port: Some(21) },
-            honeycred: None,
-            logdata: event.logdata().into(),
-            details: "{}".into(),
+            ..Record::of(&event, Timestamp(1_795_296_991_777_389), -18_000, "opencanary-1")
         }
     }
 

@@ -1,6 +1,6 @@
 //! `serin outputs test NAME`: one labelled event for one output, outside of the journal.
 
-use serin_event::{Endpoint, Event, Record, Tainted, Timestamp, Value, kinds};
+use serin_event::{Event, Record, Tainted, Timestamp, Value, kinds};
 use tokio::time::timeout;
 
 use super::{Delivery, Outcome, OutputConf};
@@ -52,19 +52,8 @@ fn record(name: &str) -> Record {
     let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.into())]);
     let event = Event::new(&kinds::MESSAGE).with("msg", message);
     let now = jiff::Zoned::now();
-    Record {
-        seq: 0,
-        time: Timestamp(now.timestamp().as_microsecond()),
-        utc_offset: now.offset().seconds(),
-        node_id: "serin-outputs-test".into(),
-        session: 0,
-        kind: event.kind,
-        source: Endpoint::default(),
-        target: Endpoint::default(),
-        honeycred: None,
-        logdata: event.logdata().into(),
-        details: "{}".into(),
-    }
+    let time = Timestamp(now.timestamp().as_microsecond());
+    Record::of(&event, time, now.offset().seconds(), "serin-outputs-test")
 }
 
 #[cfg(test)]

@@ -11,17 +11,9 @@ fn record(utc_offset: i32) -> Record {
         .with("USERNAME", Tainted::new(b"admin", 64))
         .with("PASSWORD", Tainted::new("100% é".as_bytes(), 64));
     Record {
-        seq: 1,
-        time: Timestamp(1_795_296_991_007_389),
-        utc_offset,
-        node_id: "opencanary-1".into(),
-        session: 0,
-        kind: event.kind,
         source: Endpoint { host: "192.0.2.7".parse().ok(), port: Some(42350) },
         target: Endpoint { host: "192.0.2.1".parse().ok(), port: Some(21) },
-        honeycred: None,
-        logdata: event.logdata().into(),
-        details: event.details().into(),
+        ..Record::of(&event, Timestamp(1_795_296_991_007_389), utc_offset, "opencanary-1")
     }
 }
 

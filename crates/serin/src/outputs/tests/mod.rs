@@ -115,18 +115,12 @@ fn record(seq: u64, kind: &'static Kind) -> Record {
     } else {
         Event::new(kind)
     };
+    let time = Timestamp(1_795_296_991_000_000 + i64::try_from(seq).unwrap());
     Record {
         seq,
-        time: Timestamp(1_795_296_991_000_000 + i64::try_from(seq).unwrap()),
-        utc_offset: 0,
-        node_id: "opencanary-1".into(),
-        session: 0,
-        kind,
         source: Endpoint { host: "192.0.2.7".parse().ok(), port: Some(42350) },
         target: Endpoint { host: "192.0.2.1".parse().ok(), port: Some(21) },
-        honeycred: None,
-        logdata: event.logdata().into(),
-        details: "{}".into(),
+        ..Record::of(&event, time, 0, "opencanary-1")
     }
 }
 
