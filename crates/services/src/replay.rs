@@ -416,7 +416,6 @@ pub fn drive_with(service: &Service, conf: &Conf, bytes: &[u8]) {
 
 /// The same bytes again and again in one segment: what is queued for a peer that reads nothing
 /// stays bounded.
-#[allow(clippy::panic, reason = "a test's assertion")]
 fn drive_at_once(service: &Service, listening: &Listening, bytes: &[u8]) {
     const SEGMENT: usize = 16 * 1024;
     let pile: Vec<u8> =
