@@ -15,7 +15,7 @@ use serin_event::{Event, Tainted, Value, kinds};
 
 use crate::conf::{Complaint, Conf};
 use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening};
-use crate::wire::hexadecimal;
+use crate::wire::{hexadecimal, split_once};
 use crate::{Listening, Service};
 
 pub(crate) static SERVICE: Service = Service {
@@ -154,12 +154,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What stands before the first NUL, and what after it.
+/// What stands before the first NUL, and what after it; all where there is none.
 fn split_at_nul(bytes: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memchr(0, bytes).and_then(|at| bytes.split_at_checked(at)) {
-        Some((head, tail)) => (head, tail.get(1..).unwrap_or_default()),
-        None => (bytes, &[]),
-    }
+    split_once(bytes, 0).unwrap_or((bytes, &[]))
 }
 
 const COMMANDS: [&str; 3] = ["git-upload-pack", "git-receive-pack", "git-upload-archive"];

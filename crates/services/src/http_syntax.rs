@@ -9,7 +9,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::memchr;
 
-use crate::wire::hexadecimal;
+use crate::wire::{hexadecimal, split_once};
 
 /// Whether a token may have this byte: RFC 9110, section 5.6.2.
 pub(crate) fn is_token(byte: u8) -> bool {
@@ -56,8 +56,8 @@ pub(crate) fn base64_decoded(text: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn auth_parameter(list: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     let mut rest = list;
     loop {
-        let (found, after) = rest.split_at_checked(memchr(b'=', rest)?)?;
-        let (value, after) = unquoted(after.get(1..)?);
+        let (found, after) = split_once(rest, b'=')?;
+        let (value, after) = unquoted(after);
         let key = found.rsplit(|&it| it == b',').next().unwrap_or(found).trim_ascii();
         if key.eq_ignore_ascii_case(name) {
             return Some(value);

@@ -53,9 +53,15 @@ impl<'a> Reader<'a> {
 /// The first whole line without its ending (LF or CR LF), and what follows it.
 #[must_use]
 pub fn first_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr(b'\n', bytes)?;
-    let (line, rest) = bytes.split_at_checked(at)?;
-    Some((line.strip_suffix(b"\r").unwrap_or(line), rest.get(1..).unwrap_or_default()))
+    let (line, rest) = split_once(bytes, b'\n')?;
+    Some((line.strip_suffix(b"\r").unwrap_or(line), rest))
+}
+
+/// What stands before the first `mark`, and what after it.
+#[must_use]
+pub fn split_once(bytes: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
+    let (before, after) = bytes.split_at_checked(memchr::memchr(mark, bytes)?)?;
+    Some((before, after.get(1..)?))
 }
 
 /// The number that hexadecimal digits write. The standard library's parser takes a sign as well.
@@ -83,6 +89,13 @@ mod tests {
         assert_eq!(first_line(b"a\r\nb\n"), Some((&b"a"[..], &b"b\n"[..])));
         assert_eq!(first_line(b"b\n"), Some((&b"b"[..], &b""[..])));
         assert_eq!(first_line(b"b\r"), None);
+    }
+
+    #[test]
+    fn bytes_are_split_at_the_first_mark() {
+        assert_eq!(split_once(b"a:b:c", b':'), Some((&b"a"[..], &b"b:c"[..])));
+        assert_eq!(split_once(b":", b':'), Some((&b""[..], &b""[..])));
+        assert_eq!(split_once(b"a", b':'), None);
     }
 
     #[test]

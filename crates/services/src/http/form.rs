@@ -10,6 +10,7 @@ use memchr::{memchr, memmem};
 
 use super::request::trim;
 use crate::http_syntax::{auth_parameter, basic};
+use crate::wire::split_once;
 
 /// What was found; each may be missing.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -60,16 +61,13 @@ pub(crate) fn in_body(content_type: &[u8], body: &[u8]) -> Credentials {
 pub(crate) fn in_pairs(pairs: &[u8]) -> Credentials {
     let mut found = Credentials::default();
     for pair in pairs.split(|it| *it == b'&') {
-        let Some((name, value)) = memchr(b'=', pair).and_then(|at| pair.split_at_checked(at)) else {
-            continue;
-        };
+        let Some((name, value)) = split_once(pair, b'=') else { continue };
         let place = match decoded(name).as_ref() {
             b"username" => &mut found.username,
             b"password" => &mut found.password,
             _ => continue,
         };
         if place.is_none() {
-            let value = value.get(1..).unwrap_or_default();
             // Files of text editors and `curl -d @file` end in a line ending that nobody typed.
             let value = decoded(value);
             *place = Some(value.strip_suffix(b"\r\n").unwrap_or(&value).to_vec());
@@ -119,11 +117,11 @@ pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
 fn parameter<'a>(field: &'a [u8], name: &str) -> Option<&'a [u8]> {
     field.split(|it| *it == b';').skip(1).find_map(|part| {
         let part = trim(part);
-        let (key, value) = part.split_at_checked(memchr(b'=', part)?)?;
+        let (key, value) = split_once(part, b'=')?;
         if !trim(key).eq_ignore_ascii_case(name.as_bytes()) {
             return None;
         }
-        let value = trim(value.get(1..)?);
+        let value = trim(value);
         Some(value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value))
     })
 }
@@ -164,7 +162,7 @@ fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn part_name(head: &[u8]) -> Option<&[u8]> {
     head.split(|it| *it == b'\n').find_map(|line| {
-        let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
+        let (name, value) = split_once(line, b':')?;
         if !trim(name).eq_ignore_ascii_case(b"content-disposition") {
             return None;
         }

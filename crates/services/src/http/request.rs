@@ -11,6 +11,7 @@ use memchr::memchr;
 use super::line::request_line;
 use super::product::Family;
 use crate::http_syntax::{content_length, is_token};
+use crate::wire::split_once;
 
 /// A request's head, or as much of it as was understood before the fault.
 #[derive(Debug, Default)]
@@ -130,13 +131,7 @@ impl<'a> Head<'a> {
             Some((_, rest)) => rest,
             None => self.target,
         };
-        match memchr(b'?', local) {
-            Some(at) => {
-                let (path, query) = local.split_at_checked(at).unwrap_or((local, b""));
-                (path, query.get(1..).unwrap_or_default())
-            }
-            None => (local, b""),
-        }
+        split_once(local, b'?').unwrap_or((local, b""))
     }
 
     /// The host asked for: of an absolute target, else of the `Host` field; with its port.
@@ -272,9 +267,8 @@ fn read_fields<'a>(fields: &'a [u8], line: usize, head: &mut Head<'a>, family: F
     head.fields.reserve(12);
     let mut rest = fields;
     let mut room = nginx_room(line);
-    while let Some(end) = memchr(b'\n', rest) {
-        let (line, after) = rest.split_at_checked(end).unwrap_or((rest, b""));
-        rest = after.get(1..).unwrap_or_default();
+    while let Some((line, after)) = split_once(rest, b'\n') {
+        rest = after;
         if line.is_empty() || line == b"\r" {
             break;
         }
@@ -425,13 +419,13 @@ fn nginx_host(host: &[u8]) -> bool {
 
 fn strict_host(host: &[u8]) -> bool {
     let (name, port) = match host.strip_prefix(b"[") {
-        Some(rest) => match memchr(b']', rest).and_then(|at| rest.split_at_checked(at)) {
+        Some(rest) => match split_once(rest, b']') {
             Some((address, after)) => {
                 let hex = address.iter().all(|it| it.is_ascii_hexdigit() || matches!(it, b':' | b'.'));
                 if !hex || address.is_empty() {
                     return false;
                 }
-                (&b"v6"[..], after.get(1..).unwrap_or_default().strip_prefix(b":"))
+                (&b"v6"[..], after.strip_prefix(b":"))
             }
             None => return false,
         },
@@ -500,10 +494,7 @@ fn split_colon(line: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 fn split_colon_raw(line: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr(b':', line).and_then(|at| line.split_at_checked(at)) {
-        Some((name, value)) => (name, value.get(1..)),
-        None => (line, None),
-    }
+    split_once(line, b':').map_or((line, None), |(name, value)| (name, Some(value)))
 }
 
 /// Without blanks and tabs around.

@@ -5,7 +5,7 @@
 //! Squid has for it.
 
 use crate::http_syntax::{content_length, is_token};
-use crate::wire::first_line;
+use crate::wire::{first_line, split_once};
 
 /// What stands at the beginning of the stream.
 #[derive(Debug)]
@@ -257,12 +257,11 @@ fn headers(head: &[u8]) -> Option<Vec<Header<'_>>> {
                 }
             }
             Some(_) => {
-                let colon = memchr::memchr(b':', line)?;
-                let (name, value) = line.split_at_checked(colon)?;
+                let (name, value) = split_once(line, b':')?;
                 if name.is_empty() || !name.iter().all(|&it| is_token(it)) {
                     return None;
                 }
-                headers.push(Header { name, value: value.get(1..)?.trim_ascii().to_vec() });
+                headers.push(Header { name, value: value.trim_ascii().to_vec() });
             }
         }
     }

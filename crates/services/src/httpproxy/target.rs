@@ -1,5 +1,7 @@
 //! What a request asks a forward proxy for, as Squid 5.7 spells it out in its pages.
 
+use crate::wire::split_once;
+
 /// What became of a request target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -37,12 +39,12 @@ impl Target {
 
 /// `example.com:443`; told as a URL where the port is HTTPS's.
 fn connect(target: &[u8]) -> Option<(bool, Vec<u8>)> {
-    let (host, port) = match target.strip_prefix(b"[").and_then(|it| split_at(it, b']')) {
+    let (host, port) = match target.strip_prefix(b"[").and_then(|it| split_once(it, b']')) {
         Some((_, after)) => {
             let (host, _) = target.split_at_checked(target.len().checked_sub(after.len())?)?;
             (host, after.strip_prefix(b":").unwrap_or_default())
         }
-        None => split_at(target, b':').unwrap_or((target, &[])),
+        None => split_once(target, b':').unwrap_or((target, &[])),
     };
     let digits = port.iter().take_while(|it| it.is_ascii_digit()).count();
     let port = number(port.get(..digits)?, HTTPS_PORT)?;
@@ -109,7 +111,7 @@ fn split_port(authority: &[u8]) -> Option<(&[u8], &[u8])> {
         let (host, after) = authority.split_at_checked(end)?;
         return Some((host, after.strip_prefix(b":").unwrap_or_default()));
     }
-    Some(split_at(authority, b':').unwrap_or((authority, &[])))
+    Some(split_once(authority, b':').unwrap_or((authority, &[])))
 }
 
 /// A port; `default` where none is written.
@@ -118,11 +120,6 @@ fn number(text: &[u8], default: u16) -> Option<u16> {
         return Some(default);
     }
     std::str::from_utf8(text).ok()?.parse().ok().filter(|&it| it != 0)
-}
-
-fn split_at(bytes: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
-    let (before, after) = bytes.split_at_checked(memchr::memchr(mark, bytes)?)?;
-    Some((before, after.get(1..)?))
 }
 
 /// Squid takes blanks out of a path.
