@@ -98,19 +98,27 @@ fn takes_a_new_banner(mut sensor: Sensor) {
     });
 }
 
+/// A setup whose configuration is a link to `real.conf` in this folder, where nothing else is.
+fn linked_to(elsewhere: &Path) -> Setup {
+    let setup = Setup::of(&["ftp"]);
+    let link = setup.folder().join("opencanary.conf");
+    std::os::unix::fs::symlink(elsewhere.join("real.conf"), link).expect("a link");
+    setup
+}
+
 #[test]
 fn a_reload_finds_a_configuration_without_a_folder_in_its_name() {
-    // The harness names the whole path; the shell names another.
-    let script = "exec \"$0\" run --config opencanary.conf --state-dir state";
-    takes_a_new_banner(Setup::of(&["ftp"]).inside(&["sh", "-c", script]).start());
+    let elsewhere = folder_for_all();
+    // The harness names the whole path of a link; the shell goes where the file is.
+    let script =
+        "cd \"$(dirname \"$(realpath \"$3\")\")\" && exec \"$0\" run --config real.conf --state-dir \"$5\"";
+    takes_a_new_banner(linked_to(elsewhere.path()).inside(&["sh", "-c", script]).start());
 }
 
 #[test]
 fn a_reload_follows_a_link_to_the_configuration() {
-    let (setup, elsewhere) = (Setup::of(&["ftp"]), folder_for_all());
-    let link = setup.folder().join("opencanary.conf");
-    std::os::unix::fs::symlink(elsewhere.path().join("real.conf"), link).expect("a link");
-    takes_a_new_banner(setup.start());
+    let elsewhere = folder_for_all();
+    takes_a_new_banner(linked_to(elsewhere.path()).start());
 }
 
 #[test]
