@@ -137,13 +137,14 @@ fn find_group(name: &str) -> anyhow::Result<Gid> {
     }
 }
 
-/// Whether somebody else could come as far as `path`, if it were theirs.
+/// Whether somebody else could come as far as `path`, if it were theirs: by its name, and by where
+/// links in that lead.
 fn reachable(path: &Path) -> bool {
     const OTHERS_MAY_PASS: u32 = 0o001;
-    path.ancestors()
-        .skip(1)
-        .filter(|it| !it.as_os_str().is_empty())
-        .all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & OTHERS_MAY_PASS != 0))
+    let passable = |it: &Path| {
+        it.ancestors().skip(1).all(|it| fs::metadata(it).is_ok_and(|it| it.mode() & OTHERS_MAY_PASS != 0))
+    };
+    [std::path::absolute(path), path.canonicalize()].iter().all(|it| it.as_deref().is_ok_and(passable))
 }
 
 fn become_user(state: &StateDir, user: Uid, group: Gid) -> anyhow::Result<()> {
@@ -218,8 +219,9 @@ fn landlock(plan: &Plan<'_>, warnings: &mut Vec<String>) -> anyhow::Result<Rules
                 let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
                 rules = rules.add_rule(PathBeneath::new(open, access))?;
             }
-            // What does not exist needs no permission.
-            Err(PathFdError::OpenCall { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            // What does not exist needs no permission; what we may not reach was told before.
+            Err(PathFdError::OpenCall { source, .. })
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
             Err(error) => warnings.push(format!("closed to the sensor from now on: {error}")),
         }
     }
@@ -285,5 +287,20 @@ mod tests {
         assert_eq!(really(&data), std::slice::from_ref(&data));
         assert_eq!(really(&data.join("not there yet")), [data]);
         assert_eq!(really(Path::new("not-there.toml")), [PathBuf::from(".")]);
+    }
+
+    #[test]
+    fn others_reach_a_folder_only_through_open_ones() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let [closed, open] = ["closed", "open"].map(|it| folder.path().join(it));
+        for (path, mode) in [(&closed, 0o700), (&open, 0o755), (&folder.path().to_owned(), 0o755)] {
+            fs::create_dir_all(path.join("state")).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        std::os::unix::fs::symlink(closed.join("state"), open.join("link")).unwrap();
+        assert!(reachable(&open.join("state")));
+        assert!(!reachable(&closed.join("state")));
+        assert!(!reachable(&open.join("link")), "it leads into a closed folder");
     }
 }
