@@ -162,6 +162,11 @@ fn a_log_that_cannot_be_rotated_is_told_at_the_start() {
         sensor.said().lines().filter(|it| it.contains("neither rotate")).map(str::to_owned).collect();
     assert_eq!(told.len(), 1, "{}", sensor.said());
     assert!(told[0].contains(&log.display().to_string()), "{told:?}");
+    let health = format!("http://127.0.0.1:{}/health", sensor.port("console"));
+    eventually("the same in /health", || {
+        let answer = client("curl", &["-sS", &health]).out;
+        (answer.contains("degraded") && answer.contains("cannot rotate")).then_some(())
+    });
 }
 
 #[test]

@@ -12,7 +12,9 @@ use std::thread::JoinHandle;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::Owner;
 use super::rotation::{self, Schedule, with};
@@ -136,7 +138,20 @@ impl Target {
             }
         }
         self.last = lines.get(..done).unwrap_or_default().concat();
-        Appended { lines: done, failure, warning: self.warning.clone() }
+        let warning = self.warning.clone().or_else(|| self.never_rotated());
+        Appended { lines: done, failure, warning }
+    }
+
+    /// Why the file will not be rotated when that is due; so that it is known before.
+    fn never_rotated(&self) -> Option<String> {
+        let wanted = self.rotation.max_size > 0 || self.rotation.schedule.is_some();
+        let regular = self.open.as_ref().is_some_and(|it| it.regular);
+        let folder = self.path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let how = AccessFlags::W_OK | AccessFlags::X_OK;
+        let may = || faccessat(AT_FDCWD, folder, how, AtFlags::AT_EACCESS) != Err(Errno::EACCES);
+        (wanted && regular && !may()).then(|| {
+            format!("cannot rotate {} when it is time: its folder may not be written to", self.path.display())
+        })
     }
 
     /// Opens the file if it is not open, or no longer the one at its path.
