@@ -162,8 +162,7 @@ def stable(answer, address):
 
 
 def program(name, root):
-    found = shutil.which(name) or shutil.which(name, path=f"{root}/usr/sbin:/usr/sbin") if root else shutil.which(
-        name, path=os.environ["PATH"] + ":/usr/sbin")
+    found = shutil.which(name, path=f"{os.environ['PATH']}:{root}/usr/sbin:/usr/sbin")
     if not found:
         print(f"{name} is missing: install Debian's package, or unpack it and name the folder with --root")
         sys.exit(2)
