@@ -76,15 +76,19 @@ struct Product {
     frame: (&'static str, &'static str, &'static str),
     /// Behind that. It comes with the options where there is any, else with the prompt.
     greeting: &'static str,
+    /// The prompt for a name.
     name: &'static str,
     /// How often it asks again for a name that is empty; 0: an empty name is a name.
     empty: u8,
+    /// To a password.
     refused: &'static str,
+    /// Refusals after which it hangs up.
     attempts: u8,
     /// The wait before a refusal, in times of the configured one.
     patience: f64,
     /// The time to log in, or to answer one prompt.
     clock: Clock,
+    /// To Are You There.
     yes: &'static [u8],
     /// How it lets a line be mended.
     keys: Keys,
@@ -308,16 +312,18 @@ impl Telnet {
         }
         match byte {
             b'\t' => {
-                let column = self
-                    .line
-                    .iter()
-                    .fold(self.shared.prompt.len(), |at, &it| width(it, at).saturating_add(at));
-                self.say.extend(std::iter::repeat_n(b' ', width(b'\t', column)));
+                self.say.extend(std::iter::repeat_n(b' ', width(b'\t', self.column())));
             }
             0..0x20 => self.say.extend([b'^', byte | 0x40]),
             IAC => self.say.extend([IAC, IAC]),
             _ => self.say.push(byte),
         }
+    }
+
+    /// The terminal's column behind the prompt and what is typed of the name.
+    fn column(&self) -> usize {
+        let prompt = self.shared.prompt.len();
+        self.line.iter().fold(prompt, |at, &it| width(it, at).saturating_add(at))
     }
 
     /// Rubs out the line's end, down to the length that `left` makes of the present one.
@@ -337,11 +343,7 @@ impl Telnet {
         while self.line.len() > keep {
             let Some(byte) = self.line.pop() else { break };
             if echoes {
-                let column = self
-                    .line
-                    .iter()
-                    .fold(self.shared.prompt.len(), |at, &it| width(it, at).saturating_add(at));
-                for _ in 0..width(byte, column) {
+                for _ in 0..width(byte, self.column()) {
                     self.say.extend_from_slice(b"\x08 \x08");
                 }
             }
