@@ -249,13 +249,33 @@ impl KeptIdentity {
             Ok(()) => u64::from_le_bytes(random),
             Err(_) => std::time::UNIX_EPOCH.elapsed().map_or(0, |it| it.as_secs()),
         };
-        let pick = |list: &[&str], by: u64| {
-            let at = usize::try_from(by % list.len() as u64).unwrap_or(0);
-            list.get(at).copied().unwrap_or_default().to_owned()
-        };
-        let place = pick(&["srv", "hq", "lan", "core", "dc1", "it"], seed >> 8);
-        let role = pick(&["files", "backup", "archive", "intra", "media", "tools", "build"], seed >> 16);
-        Self { host: format!("{place}-{role}{:02}", seed % 19 + 1), seed }
+        Self { host: host_name(seed), seed }
+    }
+}
+
+/// A short host name, in one of the ways that administrators name hosts.
+fn host_name(seed: u64) -> String {
+    const PLACES: &[&str] = &[
+        "srv", "hq", "lan", "core", "dc1", "dc2", "it", "ops", "prod", "corp", "br1", "main", "office", "eu",
+        "us",
+    ];
+    const ROLES: &[&str] = &[
+        "files", "backup", "archive", "intra", "media", "tools", "build", "store", "docs", "share", "print",
+        "web", "app", "nas", "data", "repo", "cam", "erp", "wiki", "mon", "vault", "proxy", "lab", "dev",
+    ];
+    let pick = |list: &'static [&str], shift: u32| {
+        let number = usize::try_from(seed.rotate_right(shift) & 0xffff).unwrap_or(0);
+        list.get(number % list.len()).copied().unwrap_or_default()
+    };
+    let (place, role) = (pick(PLACES, 1), pick(ROLES, 19));
+    let number = 1 + seed.rotate_left(21) % 49;
+    match seed.rotate_left(40) % 6 {
+        0 => format!("{place}-{role}{number:02}"),
+        1 => format!("{role}{number}"),
+        2 => format!("{role}-{place}-{number:02}"),
+        3 => format!("{place}{role}{number}"),
+        4 => format!("vm-{role}-{:04x}", seed.rotate_left(13) & 0xffff),
+        _ => format!("{role}{:03}.{place}", number * 7 % 200).replace('.', "-"),
     }
 }
 

@@ -52,8 +52,10 @@ impl Reader {
     /// for us, [`Error::Corrupt`] if it is damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        if !path.exists() {
-            return Err(Error::Missing { path: path.to_owned() });
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::Missing { path: path.to_owned() }),
+            Err(source) => return Err(Error::Io { what: "read", path: path.to_owned(), source }),
         }
         let reader = Self::open_unchecked(path)?;
         match reader.state()? {

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", value_parser = network)]
     source: Vec<IpNet>,
     /// To this service; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = service)]
     service: Vec<String>,
     /// Of this kind, such as ftp.login; may be repeated.
     #[arg(long, value_name = "KIND", value_parser = kind)]
@@ -194,6 +194,16 @@ fn kind(text: &str) -> Result<String, String> {
 
 fn known_kinds() -> String {
     serin_event::kinds::ALL.iter().map(|it| it.name).collect::<Vec<_>>().join(", ")
+}
+
+fn service(text: &str) -> Result<String, String> {
+    let mut known: Vec<_> = serin_event::kinds::ALL.iter().map(|it| it.service).collect();
+    known.dedup();
+    if known.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("no such service; they are {}", known.join(", ")))
+    }
 }
 
 fn severity(text: &str) -> Result<Severity, String> {

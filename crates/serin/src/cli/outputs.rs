@@ -1,12 +1,12 @@
 //! `serin outputs`: whether events get through.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serin_store::Reader;
 
 use super::{Sensor, fail};
+use crate::config::Dialect;
 use crate::outputs::{self, OutputStatus, State};
 
 /// Prints how each configured output is doing. Exit status 1 when one of them needs somebody.
@@ -29,24 +29,29 @@ pub(super) fn status(sensor: &Sensor, json: bool, out: &mut dyn Write) -> ExitCo
     }
 }
 
-/// What the running (or last) sensor saved of each configured output.
+/// What the running (or last) sensor saved of each configured output. Where no configuration is
+/// found, of whatever outputs the sensor of this state folder had.
 fn read(sensor: &Sensor) -> anyhow::Result<Vec<OutputStatus>> {
     let config = sensor.load()?;
     let reader = Reader::open(sensor.state().database())?;
     let last = reader.stats()?.last_seq;
-    let mut saved: HashMap<String, _> =
-        reader.readers()?.into_iter().map(|it| (it.name.clone(), it)).collect();
-    let statuses = config.outputs.iter().map(|conf| {
-        let fresh = OutputStatus {
-            name: conf.name.clone(),
-            output: conf.output.name.to_owned(),
-            ..OutputStatus::default()
-        };
-        let Some(state) = saved.remove(&conf.name) else { return fresh };
+    let saved = reader.readers()?;
+    let status = |name: &str, fresh: OutputStatus| {
+        let Some(state) = saved.iter().find(|it| it.name == name) else { return fresh };
         let status = serde_json::from_str::<OutputStatus>(&state.status).unwrap_or(fresh);
         OutputStatus { cursor: state.cursor, lag_events: last.saturating_sub(state.cursor), ..status }
+    };
+    if config.dialect == Dialect::Demo && !saved.is_empty() {
+        return Ok(saved
+            .iter()
+            .map(|it| status(&it.name, OutputStatus { name: it.name.clone(), ..OutputStatus::default() }))
+            .collect());
+    }
+    let configured = config.outputs.iter().map(|it| {
+        let output = it.output.name.to_owned();
+        status(&it.name, OutputStatus { name: it.name.clone(), output, ..OutputStatus::default() })
     });
-    Ok(statuses.collect())
+    Ok(configured.collect())
 }
 
 fn print(statuses: &[OutputStatus], out: &mut dyn Write) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 
-use serin_event::Record;
+use serin_event::{Intent, Record, Severity};
 use serin_services::conf::{Complaint, Conf};
 use serin_services::{choices, settings};
 
@@ -126,6 +126,11 @@ impl Writer {
 
 impl Output for Console {
     fn encode(&self, record: &Record) -> Option<Vec<u8>> {
+        // A person who looks on need not hear that all is well; a program that reads along may.
+        let idle = record.kind.intent == Intent::Housekeeping && record.severity() == Severity::Informational;
+        if idle && matches!(self.line, Line::Text { .. }) {
+            return None;
+        }
         Some(self.line.encode(record))
     }
 

@@ -1,15 +1,16 @@
 //! Certificates that decoys show: read where the operator has some, made otherwise.
 //!
-//! A made one is what a small office's own CA would issue: RSA-2048, a name and SAN that fit the
-//! host, a year of validity that began before today, and nothing that is the same on two
-//! installations.
+//! A made one is what Debian makes when a web server is installed: self-signed for the host's name,
+//! with an RSA-2048 key. Nothing in it is the same on two installations, and very many hosts have one
+//! like it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use aws_lc_rs::digest;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, RsaKeySize, SanType, SerialNumber,
+    CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, RsaKeySize, SerialNumber,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -79,7 +80,7 @@ fn server_config(
         ),
     };
     if !chain.exists() && !key.exists() {
-        make(&chain, &key, &name, identity)?;
+        make(&chain, &key, &name)?;
     }
     let wrong = |path: &Path, why: &dyn std::fmt::Display| CertificateError {
         path: path.display().to_string(),
@@ -99,14 +100,14 @@ fn server_config(
     Ok(Arc::new(config))
 }
 
-/// Makes a key and a certificate for `name`, signed by a CA of its own that nobody keeps.
-fn make(chain: &Path, key: &Path, name: &str, identity: &Identity) -> Result<(), CertificateError> {
+/// Makes a key and a certificate for `name`.
+fn make(chain: &Path, key: &Path, name: &str) -> Result<(), CertificateError> {
     let wrong = |why: &dyn std::fmt::Display| CertificateError {
         path: chain.display().to_string(),
         why: format!("could not be made: {why}"),
     };
-    let (leaf_pem, key_pem) = generate(name, identity).map_err(|it| wrong(&it))?;
-    for (path, text) in [(key, key_pem), (chain, leaf_pem)] {
+    let (certificate, private) = generate(name).map_err(|it| wrong(&it))?;
+    for (path, text) in [(key, private), (chain, certificate)] {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|it| wrong(&it))?;
         }
@@ -115,56 +116,52 @@ fn make(chain: &Path, key: &Path, name: &str, identity: &Identity) -> Result<(),
     Ok(())
 }
 
-fn generate(name: &str, identity: &Identity) -> Result<(String, String), rcgen::Error> {
-    let algorithm = &rcgen::PKCS_RSA_SHA256;
-    let ca_key = KeyPair::generate_rsa_for(algorithm, RsaKeySize::_2048)?;
-    let leaf_key = KeyPair::generate_rsa_for(algorithm, RsaKeySize::_2048)?;
-    let today = super::clock::now().datetime(0).date();
-    // Issued some months ago, as certificates found on a running host are.
-    let months = 1 + i32::from(identity.seed.to_le_bytes()[2] % 7);
-    let begin = today.saturating_sub(jiff::Span::new().months(months));
-    let end = begin.saturating_add(jiff::Span::new().days(397));
-    let date = |it: jiff::civil::Date| {
-        rcgen::date_time_ymd(it.year().into(), it.month().unsigned_abs(), it.day().unsigned_abs())
-    };
+/// What `make-ssl-cert` of Debian's ssl-cert 1.1 makes for the host when a web server is installed:
+/// the same fields and extensions in the same order, made up to a year ago.
+fn generate(name: &str) -> Result<(String, String), rcgen::Error> {
+    const DAY: u64 = 86_400;
+    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+    let now = u64::try_from(super::clock::now().0 / 1_000_000).unwrap_or_default();
+    let age = u64::from_le_bytes(random()) % (365 * DAY);
+    let begin = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now.saturating_sub(age));
 
-    let mut ca = CertificateParams::default();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    ca.distinguished_name = DistinguishedName::new();
-    ca.distinguished_name.push(DnType::CommonName, authority(identity));
-    ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (ca.not_before, ca.not_after) = (date(begin), date(end.saturating_add(jiff::Span::new().years(5))));
-    let issuer = Issuer::new(ca, ca_key);
-
-    let mut leaf = CertificateParams::default();
-    leaf.distinguished_name = DistinguishedName::new();
-    leaf.distinguished_name.push(DnType::CommonName, name);
-    leaf.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
-    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    leaf.use_authority_key_identifier_extension = true;
-    leaf.serial_number = Some(serial());
-    (leaf.not_before, leaf.not_after) = (date(begin), date(end));
-    let certificate = leaf.signed_by(&leaf_key, &issuer)?;
-    Ok((certificate.pem(), leaf_key.serialize_pem()))
+    let mut wanted = CertificateParams::default();
+    wanted.distinguished_name = DistinguishedName::new();
+    wanted.distinguished_name.push(DnType::CommonName, name);
+    (wanted.not_before, wanted.not_after) = (begin, begin + Duration::from_secs(3650 * DAY));
+    let mut serial: [u8; 20] = random();
+    serial[0] &= 0x7f;
+    wanted.serial_number = Some(SerialNumber::from_slice(&serial));
+    let printable: String = name.chars().filter(char::is_ascii_graphic).take(120).collect();
+    let key_id = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, key.public_key_raw());
+    let extension = |last, content| CustomExtension::from_oid_content(&[2, 5, 29, last], content);
+    wanted.custom_extensions = vec![
+        extension(BASIC_CONSTRAINTS, vec![0x30, 0]),
+        extension(SUBJECT_ALT_NAME, der(0x30, &der(DNS_NAME, printable.as_bytes()))),
+        extension(SUBJECT_KEY_IDENTIFIER, der(0x04, key_id.as_ref())),
+    ];
+    let certificate = wanted.self_signed(&key)?;
+    Ok((certificate.pem(), key.serialize_pem()))
 }
 
-/// The name that an office gives its own CA; differs between installations.
-fn authority(identity: &Identity) -> String {
-    let names = ["Internal CA", "Office Issuing CA", "Infrastructure CA 1", "LAN Root CA", "Services CA G2"];
-    let at = usize::from(identity.seed.to_le_bytes()[3]) % names.len();
-    names.get(at).copied().unwrap_or_default().to_owned()
+/// One DER value shorter than 128 bytes: X.690, section 8.1.3.4.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).unwrap_or(0x7f);
+    [&[tag, length][..], content].concat()
 }
 
-/// Sixteen random bytes, positive.
-fn serial() -> SerialNumber {
-    let mut bytes = [0; 16];
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        bytes = [0x5a; 16];
-    }
-    bytes[0] &= 0x7f;
-    SerialNumber::from_slice(&bytes)
+/// Bytes from the system's random source; fixed ones where it fails, since a decoy's certificate
+/// guards nothing.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0x5a; N];
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    bytes
 }
+
+const SUBJECT_KEY_IDENTIFIER: u64 = 14;
+const SUBJECT_ALT_NAME: u64 = 17;
+const BASIC_CONSTRAINTS: u64 = 19;
+const DNS_NAME: u8 = 0x82;
 
 /// `name` as part of a file name.
 fn safe(name: &str) -> String {

@@ -358,6 +358,12 @@ impl Talk {
             self.listen(&mut stream).await?;
         }
         let mut peer = tls::fingerprint(&self.held);
+        if !tls::is_recent(&self.held) {
+            let alert = tls::too_old(&self.held);
+            self.tls = Some(peer);
+            self.send(&mut stream, Some(alert.into())).await?;
+            return Err(End::Tls("the client is older than TLS 1.2".to_owned()));
+        }
         let prefix = std::mem::take(&mut self.held);
         let handshake = timeout(TLS_PATIENCE, stream.secure(config, prefix));
         let agreed = tokio::select! {

@@ -198,6 +198,11 @@ impl Running {
         if fresh || (asked && std::fs::File::open(file).is_ok()) {
             self.config_changed = changed;
             self.take_new_configuration().await;
+        } else if asked {
+            let file = file.display();
+            tracing::info!(
+                "{file} has not changed, and only root may read it: outputs reopened, nothing else"
+            );
         }
     }
 

@@ -41,6 +41,19 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> TlsPeer {
     hello.map(|it| it.describe()).unwrap_or_default()
 }
 
+/// Whether a whole `ClientHello` offers TLS 1.2 or later. Nonsense counts as yes: rustls judges it.
+pub(crate) fn is_recent(bytes: &[u8]) -> bool {
+    let hello = handshake(bytes).ok().and_then(|message| Hello::read(&message).ok());
+    hello.is_none_or(|it| it.newest() >= 0x0303)
+}
+
+/// What OpenSSL answers a client that is too old for it: a fatal `protocol_version` alert, in a
+/// record of the client's own version. RFC 5246, section 7.2.2.
+pub(crate) fn too_old(bytes: &[u8]) -> Vec<u8> {
+    let version = bytes.get(1..3).unwrap_or(&[3, 1]);
+    [&[21][..], version, &[0, 2, 2, 70]].concat()
+}
+
 /// The handshake message, put together from the records that carry it. Incomplete records count:
 /// whether all is there, the message's own length says.
 fn handshake(bytes: &[u8]) -> Result<Vec<u8>, Short> {
@@ -151,10 +164,13 @@ impl Hello {
         md5_hex(parts.join(",").as_bytes())
     }
 
+    /// The newest version that the client speaks.
+    fn newest(&self) -> u16 {
+        self.versions.iter().copied().filter(|it| !is_grease(*it)).max().unwrap_or(self.version)
+    }
+
     fn ja4(&self) -> String {
-        let version =
-            self.versions.iter().copied().filter(|it| !is_grease(*it)).max().unwrap_or(self.version);
-        let version = match version {
+        let version = match self.newest() {
             0x0304 => "13",
             0x0303 => "12",
             0x0302 => "11",
