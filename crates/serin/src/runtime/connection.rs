@@ -160,7 +160,8 @@ impl Talk {
             }
         })?;
         let limit = match outcome {
-            Ok(rest) if rest <= self.port.service.backlog => {
+            // Whole messages that are left for later are no unfinished one.
+            Ok(rest) if rest <= self.port.service.backlog || rest < held.len() => {
                 let used = held.len().saturating_sub(rest);
                 self.unfed = used > 0 && rest > 0;
                 if rest > 0 {

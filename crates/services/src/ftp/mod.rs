@@ -15,7 +15,7 @@ use memchr::{memchr, memmem};
 use serin_event::{Event, Tainted, Value, kinds};
 
 use crate::conf::{Complaint, Conf};
-use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening, TlsPeer, jitter};
+use crate::dialogue::{Action, Actions, Broken, Dialogue, ENOUGH, Opening, TlsPeer, jitter};
 use crate::{Certificate, Listening, Service, Tls, settings};
 use product::{After, Lines, Product};
 
@@ -112,6 +112,9 @@ impl Dialogue for Ftp {
                 _ => self.command(line, out),
             }
             heard = true;
+            if out.queued() >= ENOUGH && self.now == Stage::Commands {
+                return Ok(rest);
+            }
         }
         match self.now {
             Stage::Over => return Ok(&[]),
