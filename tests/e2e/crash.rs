@@ -195,3 +195,31 @@ fn a_full_disk_stops_nothing_and_loses_nothing() {
     log_in(sensor.port("ftp"), "after");
     eventually("the last login", || logged(&sensor).contains_key("after").then_some(()));
 }
+
+#[test]
+fn a_disk_that_is_full_at_the_start_stops_nothing_either() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("not run: only root can mount a small disk");
+        return;
+    }
+    let setup = Setup::of(&["ftp"]);
+    let state = setup.folder().join("state");
+    fs::create_dir(&state).expect("a folder");
+    // The log says that it runs only when that can be stored, so room is made a little later.
+    let script = format!(
+        "mount -t tmpfs -o size=1m,mode=0777 none '{0}' && mkdir '{0}/certificates' '{0}/panics' && touch '{0}/serin.db' && \
+         dd if=/dev/zero of='{0}/fill' bs=4096 2>/dev/null; \
+         (sleep 2; rm -f '{0}/fill'; mount -o remount,size=9m '{0}') & exec \"$@\"",
+        state.display()
+    );
+    let mut sensor = setup.inside(&["unshare", "-m", "sh", "-c", &script, "sh"]).start();
+    assert!(sensor.said().contains("events wait in memory"), "{}", sensor.said());
+    let told = sensor.wait_for(1003, 1);
+    assert!(told.iter().any(|it| it.line.contains("could not be opened")), "{told:#?}");
+    log_in(sensor.port("ftp"), "after");
+    eventually("the login", || logged(&sensor).contains_key("after").then_some(()));
+    let health = format!("http://127.0.0.1:{}/health", sensor.port("console"));
+    let answer = client("curl", &["-sS", "-w", "%{http_code}", &health]).out;
+    assert!(answer.ends_with("200"), "{answer}");
+    assert!(sensor.stop().success());
+}

@@ -162,7 +162,8 @@ impl StateDir {
     ///
     /// # Errors
     ///
-    /// When the file is there and cannot be used, or cannot be written.
+    /// When the file is there and cannot be used. Where it cannot be written, who the host is does not
+    /// outlast the sensor, which the log tells.
     pub fn identity(&self, hostname: &str) -> Result<Identity, StateError> {
         let path = self.0.join(IDENTITY);
         let kept = match fs::read(&path) {
@@ -171,7 +172,14 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let made = KeptIdentity::make();
                 let text = serde_json::to_vec_pretty(&made).unwrap_or_default();
-                write_private(&path, &text).map_err(|it| self.wrong(&it))?;
+                // A full disk, say: a sensor that runs is worth more than one that keeps its name.
+                if let Err(error) = write_private(&path, &text) {
+                    tracing::error!(
+                        "{} cannot be written ({error}): this sensor goes by the name {} only until it ends",
+                        path.display(),
+                        made.host
+                    );
+                }
                 made
             }
             Err(error) => return Err(self.wrong(&error)),
@@ -287,9 +295,13 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Left over from a start that was cut short.
     let _ = fs::remove_file(&temporary);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = written.and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // It may be in the way of others where room is scarce.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 #[cfg(test)]
@@ -309,6 +321,16 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!(mode(state.path()), 0o700);
         assert_eq!(mode(&state.path().join("identity.json")), 0o600);
+    }
+
+    #[test]
+    fn an_identity_that_cannot_be_written_is_used_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir(folder.path().join("not there"));
+        let first = state.identity("").unwrap();
+        assert!(!first.host.is_empty());
+        assert_ne!(state.identity("").unwrap().seed, first.seed, "nothing was kept");
+        assert_eq!(state.identity("fs01").unwrap().host, "fs01");
     }
 
     #[test]

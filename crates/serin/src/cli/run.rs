@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serin_services::Tls;
-use serin_store::{Reader, Store};
 
 use super::{Sensor as Arguments, fail};
 use crate::config::{Config, NOTHING_STARTED};
 use crate::outputs::manager::Manager;
 use crate::outputs::{self, OutputConf, Owner};
 use crate::runtime::certificates::Certificates;
-use crate::runtime::journal::{Journal, Opened};
+use crate::runtime::journal::Journal;
 use crate::runtime::privileges::{self, Plan};
 use crate::runtime::running::Running;
 use crate::runtime::sensor::{self, Sensor, Unavailable, Wanted};
@@ -174,16 +173,12 @@ impl Prepared {
     }
 }
 
-/// Opens the store and starts its writer. A damaged database that was moved aside is told.
+/// Opens the store and starts its writer. With what the operator must hear of it.
 fn open_journal(config: &Config, state: &StateDir) -> anyhow::Result<(Journal, Option<String>)> {
     let mut options = serin_store::Options::new(state.database());
     options.durability = match config.store.durability {
         crate::config::Durability::Full => serin_store::Durability::Full,
         crate::config::Durability::Normal => serin_store::Durability::Normal,
     };
-    let (store, opened) = Store::open(&options).context("the event store")?;
-    let reader = Reader::open(&options.path).context("the event store")?;
-    let journal = Journal::start(Opened { store, reader, options, node_id: config.node_id.as_str().into() })
-        .context("the event store's thread")?;
-    Ok((journal, opened.alarm()))
+    Journal::start(options, config.node_id.as_str().into())
 }

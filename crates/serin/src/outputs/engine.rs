@@ -7,23 +7,22 @@
 //! that delivery.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use serin_event::{Intent, Record};
 use serin_services::choices;
 use tokio::sync::watch;
-use tokio::time::{Instant, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
+use super::call::{Call, Lag, TICK, deliver, guard};
 use super::feed::Feed;
 use super::status::{OutputStatus, State};
 use super::window::Window;
-use super::{Delivery, Later, Outcome, Output, OutputConf};
+use super::{Delivery, Outcome, Output, OutputConf};
 
 choices! {
     /// Where an output starts that has no cursor yet.
@@ -59,6 +58,8 @@ pub(crate) struct Task {
     saved_at: Instant,
     saved_state: State,
     disabled: bool,
+    /// Whether it is known where to start.
+    begun: bool,
 }
 
 /// At most one save, and one sync of what was delivered, in this time.
@@ -67,21 +68,12 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// Records asked for at once.
 const FETCH: usize = 512;
-/// How often the lag is reckoned anew while nothing else happens.
-const TICK: Duration = Duration::from_secs(1);
 /// How long to wait when stored records cannot be read.
 const UNREADABLE: Duration = Duration::from_millis(250);
 /// An event that makes its delivery panic so often, alone in its batch, is a dead letter.
 const PANICS_MAX: u32 = 3;
 /// At the start, so many records after the cursor are compared with what the receiver got last.
 const COMPARED_MAX: usize = 200_000;
-
-/// How a call of an output ended.
-enum Call<T> {
-    Done(T),
-    Late(Duration),
-    Panicked,
-}
 
 impl Task {
     pub(crate) fn new(
@@ -92,17 +84,10 @@ impl Task {
         status: Arc<RwLock<OutputStatus>>,
     ) -> Self {
         let stored = feed.stored();
-        // Decided here, so that what is stored from now on is not missed.
         let newest = *stored.borrow();
-        let start = match feed.saved(&conf.name) {
-            Some(cursor) => cursor.min(newest),
-            None if starts_at_beginning(&conf) => 0,
-            None => newest,
-        };
-        feed.save(&conf.name, start, json(&status.read()));
         let reopened = orders.borrow().reopen;
         let limit = conf.output.batch.events.max(1);
-        Self {
+        let mut task = Self {
             conf,
             output,
             feed,
@@ -110,19 +95,60 @@ impl Task {
             orders,
             reopened,
             status,
-            window: Window { read: start, ..Window::default() },
+            window: Window { read: newest, ..Window::default() },
             backoff: Backoff::new(),
             limit,
             panics: 0,
-            saved: start,
+            saved: newest,
             saved_at: Instant::now(),
             saved_state: State::Ok,
             disabled: false,
+            begun: false,
+        };
+        // Decided here if possible, so that what is stored from now on is not missed.
+        let _ = task.begin();
+        task
+    }
+
+    /// Finds out where to start. A cursor that cannot be read just now is not one that is not there.
+    fn begin(&mut self) -> Result<(), String> {
+        let saved = self.feed.saved(&self.conf.name)?;
+        // When this task was made before the store was open, it is the store's end that counts.
+        let end = self.window.read.max(self.feed.began().unwrap_or(0));
+        let start = match saved {
+            Some(cursor) => cursor.min(*self.stored.borrow()),
+            None if starts_at_beginning(&self.conf) => 0,
+            None => end,
+        };
+        self.window.read = start;
+        self.saved = start;
+        self.begun = true;
+        self.feed.save(&self.conf.name, start, json(&self.status.read()));
+        Ok(())
+    }
+
+    /// Waits until it is known where to start. `false`: told to stop before that.
+    async fn begin_at_last(&mut self) -> bool {
+        while !self.begun {
+            let before = self.status();
+            match self.begin() {
+                Ok(()) => self.status.write().state = State::Ok,
+                Err(_) if self.stop().is_some() => return false,
+                Err(why) => {
+                    self.status.write().failed(State::BackingOff, &why);
+                    sleep(UNREADABLE).await;
+                }
+            }
+            self.tell_change(&before);
         }
+        true
     }
 
     /// Works until it is told to stop.
     pub(crate) async fn run(mut self) {
+        if !self.begin_at_last().await {
+            return;
+        }
         self.skip_delivered().await;
         while !self.is_over() {
             self.fill().await;
@@ -529,63 +555,6 @@ enum Woken {
     Time,
     Ordered,
     Gone,
-}
-
-/// What is needed to tell how far behind an output is.
-struct Lag<'a> {
-    status: Arc<RwLock<OutputStatus>>,
-    stored: watch::Receiver<u64>,
-    front: Option<&'a Arc<Record>>,
-}
-
-impl Lag<'_> {
-    fn show(&self, low_mark: u64) {
-        let behind = self.stored.borrow().saturating_sub(low_mark);
-        self.status.write().lags(behind, self.front.map(|it| it.time));
-    }
-}
-
-/// Delivers with a deadline, which a stop can bring nearer; tells the lag meanwhile.
-async fn deliver(
-    output: &mut dyn Output,
-    batch: &[Vec<u8>],
-    patience: Duration,
-    mut orders: watch::Receiver<Orders>,
-    lag: &Lag<'_>,
-) -> Call<Delivery> {
-    let began = Instant::now();
-    let mut until = began + patience;
-    let mut ticks = interval_at(began + TICK, TICK);
-    let low_mark = lag.front.map_or(0, |it| it.seq.saturating_sub(1));
-    // Called inside, so that a panic before the first await is caught as well.
-    let mut delivery: Later<'_, Delivery> = Box::pin(async move { output.deliver(batch).await });
-    let mut managed = true;
-    loop {
-        tokio::select! {
-            biased;
-            done = caught(&mut delivery) => return done,
-            order = orders.changed(), if managed => match order {
-                Ok(()) => until = orders.borrow_and_update().stop.map_or(until, |by| by.min(until)),
-                Err(_) => managed = false,
-            },
-            () = sleep_until(until) => return Call::Late(began.elapsed()),
-            _ = ticks.tick() => lag.show(low_mark),
-        }
-    }
-}
-
-/// Any call of an output, with a deadline.
-async fn guard<T>(mut call: Later<'_, T>, patience: Duration) -> Call<T> {
-    timeout(patience, caught(&mut call)).await.unwrap_or(Call::Late(patience))
-}
-
-/// A panic inside becomes a result.
-async fn caught<T>(call: &mut Later<'_, T>) -> Call<T> {
-    poll_fn(move |context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
-        polled.map_or(Poll::Ready(Call::Panicked), |it| it.map(Call::Done))
-    })
-    .await
 }
 
 fn starts_at_beginning(conf: &OutputConf) -> bool {

@@ -18,11 +18,21 @@ pub trait Feed: Send + Sync {
     /// Tells the last durable record's number whenever it grows.
     fn stored(&self) -> watch::Receiver<u64>;
 
-    /// Where a reader stands; `None`: it is new.
-    fn saved(&self, reader: &str) -> Option<u64>;
+    /// The last number before this sensor's own records; `None` as long as that is not known.
+    fn began(&self) -> Option<u64>;
+
+    /// Where a reader stands, which is in use from now on; `None`: it is new.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be read just now. It says nothing about the reader.
+    fn saved(&self, reader: &str) -> Result<Option<u64>, String>;
 
     /// Notes that a reader is done with everything up to `seq`, and its status as JSON text.
     fn save(&self, reader: &str, seq: u64, status: String);
+
+    /// Keeps nothing for this reader any more, which is not in use until it asks where it stands.
+    fn forget(&self, reader: &str);
 
     /// Puts aside a record that a reader's receiver can never accept.
     fn dead<'a>(&'a self, reader: &'a str, record: &'a Record, reason: &'a str) -> Later<'a, ()>;
@@ -37,12 +47,20 @@ impl Feed for Journal {
         Self::stored(self)
     }
 
-    fn saved(&self, reader: &str) -> Option<u64> {
+    fn began(&self) -> Option<u64> {
+        Self::began(self)
+    }
+
+    fn saved(&self, reader: &str) -> Result<Option<u64>, String> {
         self.cursor(reader)
     }
 
     fn save(&self, reader: &str, seq: u64, status: String) {
         self.advance(ReaderState { name: reader.to_owned(), cursor: seq, status, updated: now() });
+    }
+
+    fn forget(&self, reader: &str) {
+        Self::forget(self, reader);
     }
 
     fn dead<'a>(&'a self, reader: &'a str, record: &'a Record, reason: &'a str) -> Later<'a, ()> {

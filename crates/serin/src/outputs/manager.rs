@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep};
 
 use super::engine::{Orders, Task};
 use super::feed::Feed;
@@ -15,8 +15,6 @@ use super::{Output, OutputConf, Owner};
 
 /// How long the outputs get to hand over what is stored when the sensor stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// At the stop: when nothing was stored for this time, what the sensor said last is stored as well.
-const QUIET: Duration = Duration::from_millis(100);
 /// A task that ended unexpectedly is started again after this time.
 const RESTART: Duration = Duration::from_secs(5);
 
@@ -28,8 +26,6 @@ pub(crate) struct Prepared(Vec<(OutputConf, Option<Box<dyn Output>>)>);
 #[derive(Debug, Default)]
 pub(crate) struct Manager {
     running: Vec<Running>,
-    /// The last stored number, once there is a journal.
-    stored: Option<watch::Receiver<u64>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +41,7 @@ impl Prepared {
     pub(crate) fn start<F: Feed + Clone + 'static>(self, feed: &F) -> Manager {
         let feed: Arc<dyn Feed> = Arc::new(feed.clone());
         let running = self.0.into_iter().map(|(conf, output)| run(conf, output, &feed)).collect();
-        Manager { running, stored: Some(feed.stored()) }
+        Manager { running }
     }
 }
 
@@ -82,7 +78,11 @@ impl Manager {
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
             .into_iter()
             .partition(|it| confs.iter().any(|conf| same(conf, &it.conf)));
+        let gone_names: Vec<_> = gone.iter().map(|it| it.conf.name.clone()).collect();
         stop(gone).await;
+        for name in gone_names.iter().filter(|name| confs.iter().all(|it| it.name != **name)) {
+            feed.forget(name);
+        }
         let mut kept = kept;
         let feed: Arc<dyn Feed> = Arc::new(feed.clone());
         for conf in confs {
@@ -94,13 +94,9 @@ impl Manager {
         }
     }
 
-    /// Lets all hand over what is stored, for a few seconds, and saves where they stand.
+    /// Lets all hand over what is stored, for a few seconds, and saves where they stand. To be called
+    /// when the journal is flushed: what is stored later may stay for the next start.
     pub(crate) async fn stop(&mut self) {
-        if let Some(stored) = &mut self.stored {
-            let quiet = async { while let Ok(Ok(())) = timeout(QUIET, stored.changed()).await {} };
-            // Whatever goes on being stored, the grace below is enough for.
-            let _ = timeout(QUIET * 10, quiet).await;
-        }
         stop(std::mem::take(&mut self.running)).await;
     }
 }
@@ -145,10 +141,13 @@ async fn supervise(
     status: Arc<RwLock<OutputStatus>>,
 ) {
     loop {
-        if let Some(task) = next.take()
-            && tokio::spawn(task.run()).await.is_ok()
-        {
-            return;
+        if let Some(task) = next.take() {
+            // Ends the task as well when this one is ended.
+            let mut tasks = JoinSet::new();
+            tasks.spawn(task.run());
+            if let Some(Ok(())) = tasks.join_next().await {
+                return;
+            }
         }
         tracing::error!(output = conf.name, "an output ended unexpectedly and starts again");
         status.write().failed(State::Hold, "the output ended unexpectedly");
@@ -171,6 +170,7 @@ async fn stop(outputs: Vec<Running>) {
         // A little more than they have, for the last sync.
         if tokio::time::timeout_at(by + Duration::from_secs(1), &mut task).await.is_err() {
             task.abort();
+            let _ = task.await;
         }
     }
 }

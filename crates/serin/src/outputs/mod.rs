@@ -4,6 +4,7 @@
 //! back-off or a cursor of its own: it says what became of each event, and `engine` acts on it.
 
 mod backoff;
+mod call;
 mod console;
 mod engine;
 mod feed;

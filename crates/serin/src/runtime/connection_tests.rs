@@ -12,7 +12,7 @@ use serin_services::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opener
 use tokio::net::TcpListener;
 
 use super::floods::Floods;
-use super::journal::{Journal, Opened};
+use super::journal::Journal;
 use super::listener::{bind, serve};
 use super::metrics::Metrics;
 use super::port::{Limits, Port, TlsMode};
@@ -90,11 +90,8 @@ impl House {
     /// A port of the obedient service, with `session_bytes` and `per_source` as its limits.
     fn open(session_bytes: u64, per_source: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("serin.db");
-        let options = serin_store::Options::new(&path);
-        let (store, _) = serin_store::Store::open(&options).unwrap();
-        let reader = serin_store::Reader::open(&path).unwrap();
-        let journal = Journal::start(Opened { store, reader, options, node_id: "n".into() }).unwrap();
+        let options = serin_store::Options::new(folder.path().join("serin.db"));
+        let (journal, _) = Journal::start(options, "n".into()).unwrap();
         let metrics = Arc::new(Metrics::new());
         let recorder = Recorder::new(
             Rules::default(),

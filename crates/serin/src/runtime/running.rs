@@ -161,9 +161,9 @@ impl Running {
     async fn each_second(&mut self) {
         self.seconds += 1;
         self.sensor.recorder.tell_floods(false).await;
-        self.journal.save().await;
+        self.journal.save();
         if self.seconds % RETIRE_EVERY == 1 {
-            self.journal.retire(self.config.store.retention()).await;
+            self.journal.retire(self.config.store.retention());
         }
         self.look_for_configuration(false).await;
         if !self.unavailable.is_empty() && self.seconds.is_multiple_of(RETRY_EVERY) {

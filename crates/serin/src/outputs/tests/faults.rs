@@ -3,6 +3,7 @@
 use super::*;
 use crate::outputs::State;
 use crate::outputs::manager::Manager;
+use crate::runtime::journal::Journal;
 
 #[tokio::test(start_paused = true)]
 async fn a_delivery_that_hangs_ends_at_its_deadline_and_is_repeated() {
@@ -158,16 +159,76 @@ async fn a_new_configuration_disturbs_only_what_it_changes() {
     assert_eq!((memory.cursor("it"), memory.cursor("third"), memory.cursor("second")), (2, 2, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_stored_a_moment_after_the_stop_is_delivered_too() {
-    let memory = Memory::new();
+#[tokio::test]
+async fn what_the_journal_flushed_is_delivered_before_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = serin_store::Options::new(folder.path().join("serin.db"));
+    let (journal, _) = Journal::start(options, "n".into()).unwrap();
     let (conf, seen) = conf(&SCRIPTED, |_| all(Outcome::Delivered));
-    let mut manager = Manager::prepare(&[conf], None).start(&memory);
-    let late = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        memory.store(1);
-    };
-    tokio::join!(manager.stop(), late);
-    assert_eq!(seen.lock().len(), 1);
-    assert_eq!(memory.cursor("it"), 1);
+    let mut manager = Manager::prepare(&[conf], None).start(&journal);
+    for _ in 0..3 {
+        journal.append(record(0, &kinds::FTP_LOGIN)).await;
+    }
+    journal.flush().await;
+    manager.stop().await;
+    assert_eq!(seen.lock().iter().map(|it| it.1.len()).sum::<usize>(), 3);
+    assert_eq!(journal.cursor("it"), Ok(Some(3)));
+    journal.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_waits_until_it_is_known_where_it_stands() {
+    let memory = Memory::new();
+    memory.store(5);
+    memory.save("it", 2, String::new());
+    memory.0.unreadable.store(true, Ordering::Relaxed);
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((bench.handed_over(), memory.cursor("it")), (vec![], 2));
+    assert_eq!(bench.status().last_error.as_deref(), Some("on purpose"));
+    memory.0.unreadable.store(false, Ordering::Relaxed);
+    bench.settled().await;
+    assert_eq!((bench.handed_over(), bench.status().state), (vec![3, 4, 5], State::Ok));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_output_misses_nothing_while_the_store_is_not_open() {
+    let memory = Memory::new();
+    memory.0.unreadable.store(true, Ordering::Relaxed);
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // It opens with five events of earlier days, and takes the two that waited.
+    memory.store(7);
+    *memory.0.began.lock() = 5;
+    memory.0.unreadable.store(false, Ordering::Relaxed);
+    bench.cursor_reaches(7).await;
+    assert_eq!(bench.handed_over(), [6, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_never_learns_where_it_stands_stops_and_saves_nothing() {
+    let memory = Memory::new();
+    memory.store(5);
+    memory.save("it", 2, String::new());
+    memory.0.unreadable.store(true, Ordering::Relaxed);
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    bench.stop().await;
+    assert_eq!(memory.cursor("it"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_gone_from_the_configuration_is_forgotten() {
+    let memory = Memory::new();
+    let named =
+        |name: &str| OutputConf { name: name.to_owned(), ..conf(&SCRIPTED, |_| all(Outcome::Delivered)).0 };
+    let (kept, changed, gone) = (named("kept"), named("changed"), named("gone"));
+    let mut manager = Manager::prepare(&[kept.clone(), changed, gone], None).start(&memory);
+    manager.reload(&[kept, named("changed")], &memory).await;
+    assert_eq!(*memory.0.forgotten.lock(), ["gone"]);
+    memory.store(3);
+    let began = Instant::now();
+    manager.stop().await;
+    assert!(began.elapsed() < Duration::from_millis(50), "nothing to wait for: {:?}", began.elapsed());
+    assert_eq!((memory.cursor("kept"), memory.cursor("changed"), memory.cursor("gone")), (3, 3, 0));
 }

@@ -6,7 +6,7 @@ mod files;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -31,6 +31,10 @@ struct Shared {
     cursors: Mutex<BTreeMap<String, (u64, String)>>,
     dead: Mutex<Vec<(String, u64, String)>>,
     saves: AtomicU64,
+    began: Mutex<u64>,
+    /// Whether nobody can be told where it stands.
+    unreadable: AtomicBool,
+    forgotten: Mutex<Vec<String>>,
 }
 
 impl Memory {
@@ -41,6 +45,9 @@ impl Memory {
             cursors: Mutex::default(),
             dead: Mutex::default(),
             saves: AtomicU64::new(0),
+            began: Mutex::new(0),
+            unreadable: AtomicBool::new(false),
+            forgotten: Mutex::default(),
         }))
     }
 
@@ -71,7 +78,11 @@ impl Memory {
     }
 
     fn cursor(&self, name: &str) -> u64 {
-        self.0.cursors.lock()[name].0
+        self.cursor_if_any(name).unwrap()
+    }
+
+    fn cursor_if_any(&self, name: &str) -> Option<u64> {
+        self.0.cursors.lock().get(name).map(|it| it.0)
     }
 
     fn dead(&self) -> Vec<(String, u64, String)> {
@@ -94,13 +105,24 @@ impl Feed for Memory {
         self.0.stored.subscribe()
     }
 
-    fn saved(&self, reader: &str) -> Option<u64> {
-        self.0.cursors.lock().get(reader).map(|it| it.0)
+    fn began(&self) -> Option<u64> {
+        Some(*self.0.began.lock())
+    }
+
+    fn saved(&self, reader: &str) -> Result<Option<u64>, String> {
+        if self.0.unreadable.load(Ordering::Relaxed) {
+            return Err("on purpose".to_owned());
+        }
+        Ok(self.0.cursors.lock().get(reader).map(|it| it.0))
     }
 
     fn save(&self, reader: &str, seq: u64, status: String) {
         self.0.saves.fetch_add(1, Ordering::Relaxed);
         self.0.cursors.lock().insert(reader.to_owned(), (seq, status));
+    }
+
+    fn forget(&self, reader: &str) {
+        self.0.forgotten.lock().push(reader.to_owned());
     }
 
     fn dead<'a>(&'a self, reader: &'a str, record: &'a Record, reason: &'a str) -> Later<'a, ()> {
@@ -268,7 +290,7 @@ impl Bench {
 
     async fn cursor_reaches(&self, seq: u64) {
         let reached = async {
-            while self.memory.cursor(&self.conf.name) < seq {
+            while self.memory.cursor_if_any(&self.conf.name).is_none_or(|it| it < seq) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
