@@ -318,6 +318,8 @@ kinds! {
         "{src} broke off with {SERVICE}: {REASON}";
     CONNECTION_FLOOD = 21003 "connection.flood" Connect High ["COUNT" "REASON" "SECONDS" "SERVICE"]
         "{src} sent {COUNT} more to {SERVICE}: {REASON}";
+    HTTPPROXY_REQUEST = 21101 "httpproxy.request" Interact Medium ["METHOD" "URL"] details ["HEADERS"]
+        "{src} asked the web proxy for {URL} without a password";
 
     USER_0 = 99000 "user.0" Interact Medium "{src} did something that a module of your own reports";
     USER_1 = 99001 "user.1" Interact Medium "{src} did something that a module of your own reports";

@@ -4,7 +4,7 @@
 //! with credentials or without. It never connects anywhere and looks no name up. Credentials are
 //! reported: user and password of Basic, the user of Digest, user, domain and workstation of NTLM
 //! and Negotiate (which get a challenge and are heard to the end). What they reveal of an NTLM
-//! password is dropped.
+//! password is dropped. A request without credentials is reported as such.
 //!
 //! By default only Basic is offered, because it shows the password; the others are taken from
 //! clients that use them unasked, as Squid does under `auth_schemes basic all`. RFC 9112 (HTTP/1.1),
@@ -41,7 +41,7 @@ pub(crate) static SERVICE: Service = Service {
     port: 8080,
     opencanary_port: 8443,
     keys: Settings::KEYS,
-    events: &[&kinds::HTTPPROXY_LOGIN],
+    events: &[&kinds::HTTPPROXY_LOGIN, &kinds::HTTPPROXY_REQUEST],
     backlog: request::HEAD_MAX,
     // Squid's request_timeout.
     idle: Duration::from_mins(5),
@@ -143,10 +143,14 @@ impl Dialogue for Proxy {
                 Stage::Head => match Parsed::from(rest) {
                     Parsed::Partial(unused) => return Ok(unused),
                     Parsed::Bad(fault) => {
+                        if let Some(said) = request::lenient(rest) {
+                            report(&said, out);
+                        }
                         self.refuse(&fault, out);
                         &[]
                     }
                     Parsed::Whole(request, after) => {
+                        report(request.unread(rest).as_ref().unwrap_or(&request), out);
                         self.answer(&request, out);
                         after
                     }
@@ -185,15 +189,11 @@ impl Proxy {
     }
 
     fn answer(&mut self, request: &Request<'_>, out: &mut Actions) {
-        let challenges = match request.header("Proxy-Authorization").and_then(Credentials::parse) {
-            None => self.offers(),
+        let challenges = match credentials(request) {
             Some(Credentials::Asks { scheme, flags, wrapped }) => {
                 vec![self.challenge(scheme, flags, wrapped, out)]
             }
-            Some(Credentials::Login(login)) => {
-                out.report(event(request, &login));
-                self.offers()
-            }
+            None | Some(Credentials::Login(_)) => self.offers(),
         };
         let open = match self.face.skin {
             Skin::Squid => self.squid(request, &challenges, out),
@@ -295,6 +295,25 @@ impl Proxy {
     /// Differs for each connection, answer and `salt`.
     fn nonce(&self, salt: u64) -> u64 {
         random(self.seed, self.answers.wrapping_mul(4).wrapping_add(salt).wrapping_add(1))
+    }
+}
+
+fn credentials(request: &Request<'_>) -> Option<Credentials> {
+    request.header("Proxy-Authorization").and_then(Credentials::parse)
+}
+
+/// Reports a request: as a login, or as one without credentials. The first step of NTLM is neither
+/// yet.
+fn report(request: &Request<'_>, out: &mut Actions) {
+    match credentials(request) {
+        None => out.report(
+            Event::new(&kinds::HTTPPROXY_REQUEST)
+                .with("METHOD", Tainted::new(&request.start.method, FIELD_MAX))
+                .with("URL", Tainted::new(&request.start.target, FIELD_MAX))
+                .with("HEADERS", headers(request, false)),
+        ),
+        Some(Credentials::Asks { .. }) => {}
+        Some(Credentials::Login(login)) => out.report(event(request, &login)),
     }
 }
 

@@ -110,13 +110,49 @@ impl<'a> Parsed<'a> {
             return Self::Bad(Fault::LongHead);
         }
         let after = bytes.get(used..).unwrap_or_default();
-        let Some(headers) = headers(head) else { return Self::Bad(Fault::BadHeader(start)) };
+        let (headers, well_formed) = headers(head);
+        if !well_formed {
+            return Self::Bad(Fault::BadHeader(start));
+        }
         let body = Body::of(&headers);
         Self::Whole(Request { start, headers, body }, after)
     }
 }
 
+/// What the peer asked for with a request that is refused unread, for the record: nothing that has
+/// a method and a target is too odd for that. As far as it has come.
+pub(super) fn lenient(bytes: &[u8]) -> Option<Request<'_>> {
+    let bytes = skip_blank_lines(bytes);
+    let bytes = bytes.get(..HEAD_MAX).unwrap_or(bytes);
+    let (line, rest, ended) = match first_line(bytes) {
+        Some((line, rest)) => (line, rest, true),
+        None => (bytes, &[][..], false),
+    };
+    let (method, words) = method(line)?;
+    let (target, version) = match version(words) {
+        Some((target, version)) => (target.trim_ascii_end(), version),
+        None if method == b"GET" || !ended => (words, Version::Http09),
+        None => return None,
+    };
+    if target.is_empty() {
+        return None;
+    }
+    let start = Start { method: method.to_vec(), target: target.to_vec(), version };
+    let head = head_length(rest).and_then(|length| rest.get(..length)).unwrap_or(rest);
+    let (headers, _) = headers(head);
+    Some(Request { start, headers, body: Body::Length(0) })
+}
+
 impl Request<'_> {
+    /// This request with the headers that the proxy does not read, because the version has none or
+    /// is unknown; `bytes` are those it was read from.
+    pub(super) fn unread<'a>(&self, bytes: &'a [u8]) -> Option<Request<'a>> {
+        match self.start.version {
+            Version::Http10 | Version::Http11 => None,
+            Version::Http09 | Version::Other => lenient(bytes),
+        }
+    }
+
     /// The first header of this name.
     pub(super) fn header(&self, name: &str) -> Option<&[u8]> {
         header(&self.headers, name)
@@ -239,14 +275,14 @@ fn head_length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-fn headers(head: &[u8]) -> Option<Vec<Header<'_>>> {
+/// The headers, and whether each line is one.
+fn headers(head: &[u8]) -> (Vec<Header<'_>>, bool) {
     let mut headers: Vec<Header<'_>> = Vec::new();
+    let mut well_formed = true;
     let mut rest = head;
     while let Some((line, after)) = first_line(rest) {
         rest = after;
-        if line.contains(&0) {
-            return None;
-        }
+        well_formed &= !line.contains(&0);
         match line.first() {
             None => break,
             Some(b' ' | b'\t') => {
@@ -257,15 +293,14 @@ fn headers(head: &[u8]) -> Option<Vec<Header<'_>>> {
                 }
             }
             Some(_) => {
-                let (name, value) = split_once(line, b':')?;
-                if name.is_empty() || !name.iter().all(|&it| is_token(it)) {
-                    return None;
-                }
-                headers.push(Header { name, value: value.trim_ascii().to_vec() });
+                let colon = split_once(line, b':');
+                let (name, value) = colon.unwrap_or((line, &[]));
+                well_formed &= colon.is_some() && !name.is_empty() && name.iter().all(|&it| is_token(it));
+                headers.push(Header { name: name.trim_ascii(), value: value.trim_ascii().to_vec() });
             }
         }
     }
-    Some(headers)
+    (headers, well_formed)
 }
 
 /// What parts the words of a request line: RFC 9112, section 3.

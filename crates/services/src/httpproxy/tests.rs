@@ -153,14 +153,14 @@ fn bodies_are_gone_over_and_the_next_request_is_answered() {
         ),
     ] {
         let post = format!("POST http://a/ HTTP/1.1\r\n{body}\r\n\r\n{said}{login}");
-        let (mut answers, mut events) = (0, 0);
+        let (mut answers, mut events) = (0, Vec::new());
         for piece in post.as_bytes().chunks(1000) {
             let got = peer.say(piece).unwrap();
             answers += got.answers();
-            events += got.events.len();
+            events.extend(got.events.iter().map(|it| it.kind.name));
             assert!(peer.held.len() <= SERVICE.backlog && got.end.is_none());
         }
-        assert_eq!((answers, events), (2, 1), "{body}");
+        assert_eq!((answers, events), (2, vec!["httpproxy.request", "httpproxy.login"]), "{body}");
     }
 }
 
@@ -207,6 +207,52 @@ fn a_kept_connection_is_closed_when_nothing_more_comes() {
     peer.say("http://a/ HTTP/1.1\r\n\r\n").unwrap();
     peer.dialogue.timer(&mut peer.out);
     assert_eq!(peer.got().end, Some(Action::Close));
+}
+
+/// What is reported of these bytes: names of kinds, with user or URL.
+fn reported(bytes: &[u8]) -> Vec<(&'static str, String)> {
+    let got = Peer::new(&[]).say(bytes).unwrap();
+    let tells = |it: &Event| match it.field("USERNAME").or(it.field("URL")) {
+        Some(Value::Tainted(text)) => (it.kind.name, text.text().into_owned()),
+        other => panic!("{other:?}"),
+    };
+    got.events.iter().map(tells).collect()
+}
+
+#[test]
+fn a_request_without_usable_credentials_is_one_event() {
+    for (request, url) in [
+        (&b"GET http://a/ HTTP/1.1\r\n\r\n"[..], "http://a/"),
+        (b"GET http://a/ HTTP/1.1\r\nProxy-Authorization: Basic\r\n\r\n", "http://a/"),
+        (b"CONNECT a:443 HTTP/1.1\r\n\r\n", "a:443"),
+        (b"PROPFIND http://a/\xff HTTP/1.0\r\n\r\n", "http://a/\\xff"),
+        (b"GET http://a/\r\n", "http://a/"),
+        (b"GET http://a/ HTTP/2.0\r\n", "http://a/"),
+        (b"GET http://a/\x01 HTTP/1.1\r\n", "http://a/\x01"),
+        (b"GET http://a/ HTTP/1.1\r\nX: a\0b\r\n\r\n", "http://a/"),
+    ] {
+        let wanted = [("httpproxy.request", url.to_owned())];
+        assert_eq!(reported(request), wanted, "{}", request.escape_ascii());
+    }
+    assert_eq!(reported(b"HELP\r\n"), []);
+    assert_eq!(reported(b"EHLO a.example\r\n"), []);
+    let long = format!("GET http://a/{}", "a".repeat(request::HEAD_MAX));
+    assert_eq!(reported(long.as_bytes())[0].1.len(), FIELD_MAX);
+}
+
+#[test]
+fn credentials_beside_what_is_refused_are_not_lost() {
+    for (line, header) in [
+        ("GET http://a/ HTTP/1.1", "X: a\0b"),
+        ("GET http://a/ HTTP/1.1", "no header"),
+        ("GET http://a/ HTTP/1.1", "X : a"),
+        ("GET http://a/\x01 HTTP/1.1", "X: a"),
+        ("GET http://a/ HTTP/2.0", "X: a"),
+        ("GET http://a/", "X: a"),
+    ] {
+        let request = format!("{line}\r\n{header}\r\nProxy-Authorization: Basic YTpi\r\n\r\n");
+        assert_eq!(reported(request.as_bytes()), [("httpproxy.login", "a".to_owned())], "{request:?}");
+    }
 }
 
 #[test]
