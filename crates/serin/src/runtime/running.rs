@@ -11,6 +11,7 @@ use sd_notify::NotifyState;
 use serin_event::kinds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::greeting::{Greeting, shown};
 use super::journal::Journal;
@@ -35,6 +36,8 @@ pub(crate) struct Running {
     /// When the configuration file was last changed.
     config_changed: Option<SystemTime>,
     seconds: u64,
+    /// Records what the floods' count says.
+    telling: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -54,8 +57,18 @@ impl Running {
             facts: RwLock::default(),
         });
         let config_changed = config.file.as_deref().and_then(modified);
-        let running =
-            Self { reload, config, sensor, outputs, journal, unavailable, view, config_changed, seconds: 0 };
+        let running = Self {
+            reload,
+            config,
+            sensor,
+            outputs,
+            journal,
+            unavailable,
+            view,
+            config_changed,
+            seconds: 0,
+            telling: None,
+        };
         running.refresh_view();
         running
     }
@@ -160,7 +173,11 @@ impl Running {
 
     async fn each_second(&mut self) {
         self.seconds += 1;
-        self.sensor.recorder.tell_floods(false).await;
+        // Beside the loop: recording may wait for the disk, and signals must not.
+        if self.telling.as_ref().is_none_or(JoinHandle::is_finished) {
+            let recorder = self.sensor.recorder.clone();
+            self.telling = Some(tokio::spawn(async move { recorder.tell_floods(false).await }));
+        }
         self.journal.save();
         if self.seconds % RETIRE_EVERY == 1 {
             self.journal.retire(self.config.store.retention());
