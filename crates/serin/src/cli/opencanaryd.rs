@@ -159,6 +159,10 @@ fn start_and_wait(request: &Request, folder: &Path, state: &StateDir) -> io::Res
     let served = wait_until_ready(&mut child, &socket)
         .and_then(|()| std::fs::rename(&new_log, state.log()))
         .and_then(|()| write_pid(&request.pid_file, child.id()));
+    if served.is_ok() {
+        // The table of what is served, and what could not be.
+        eprint!("{}", read_from_start(&mut log).unwrap_or_default());
+    }
     served.map_err(|error| {
         // It may have ended by itself; nothing of it stays behind either way.
         let _ = child.kill();
