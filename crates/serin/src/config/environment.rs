@@ -12,6 +12,9 @@ use super::report::{Note, Place};
 
 /// Variables that begin so and have two underscores after it set a key.
 const PREFIX: &str = "SERIN_";
+/// Those that are read elsewhere: by the command line, and by the tests.
+const OTHERS: &[&str] =
+    &["SERIN_CONFIG", "SERIN_FUZZ_RUNS", "SERIN_GENUINE", "SERIN_LOG", "SERIN_STATE_DIR", "SERIN_TEST"];
 
 /// What a process is started with.
 #[derive(Debug, Clone, Default)]
@@ -112,21 +115,40 @@ pub(crate) fn override_with(
 ) -> Vec<Note> {
     let mut unknown = Vec::new();
     for (name, text) in &environment.variables {
-        let Some(key) = name.strip_prefix(PREFIX).filter(|it| it.contains("__")) else { continue };
+        let Some(key) = name.strip_prefix(PREFIX).filter(|_| !is_elses(name)) else { continue };
         let key = key.to_ascii_lowercase().replace("__", ".");
         let place = Place::Variable(name.clone());
         let places = Places { key: place.clone(), value: place.clone() };
         match keys::find(table, &key) {
             Some(known) => entries.set(&key, value_for(known, text), places),
             None if output(&key) => entries.set(&key, scalar(text), places),
-            None => {
+            None if key.contains('.') => {
                 let names = table.iter().map(|it| it.name.clone());
                 let text = keys::no_such_setting(names, &key);
                 unknown.push(Note { place, key, text });
             }
+            None => unknown.push(Note { place, key: String::new(), text: no_such_variable(table, &key) }),
         }
     }
     unknown
+}
+
+/// Whether a variable that begins like ours is none of ours to judge: one that is read elsewhere, or
+/// one of those that Kubernetes and Docker hand in for a service that is called serin.
+fn is_elses(name: &str) -> bool {
+    let begins = ["SERIN_PORT_", "SERIN_SERVICE_PORT_"].iter().any(|it| name.starts_with(it));
+    let is = ["SERIN_PORT", "SERIN_SERVICE_HOST", "SERIN_SERVICE_PORT"].contains(&name);
+    OTHERS.contains(&name) || ((begins || is) && !name.contains("__"))
+}
+
+/// Said of `SERIN_FTP_PORT` and `SERIN_BOGUS`, which have no section.
+fn no_such_variable(table: &[Known], key: &str) -> String {
+    let spelt = |name: &str| format!("{PREFIX}{}", name.replace('.', "__").to_ascii_uppercase());
+    let names = table.iter().map(|it| it.name.clone());
+    match keys::nearest(names, &key.replacen('_', ".", 1)) {
+        Some(name) => format!("no such setting; did you mean {}?", spelt(&name)),
+        None => "no such setting; one is set by SERIN_SECTION__NAME, with two underscores".to_owned(),
+    }
 }
 
 /// What takes only text is not read as JSON: `SERIN_FTP__BANNER=5` is the text `5`.
@@ -186,6 +208,16 @@ mod tests {
         let mut entries = Entries::default();
         let environment = environment(&[
             ("SERIN_CONFIG", "x"),
+            ("SERIN_STATE_DIR", "x"),
+            ("SERIN_LOG", "x"),
+            ("SERIN_TEST", "1"),
+            ("SERIN_PORT", "tcp://10.96.0.7:21"),
+            ("SERIN_PORT_21_TCP_ADDR", "10.96.0.7"),
+            ("SERIN_SERVICE_HOST", "10.96.0.7"),
+            ("SERIN_SERVICE_PORT_FTP", "21"),
+            ("SERIN_BOGUS", "2"),
+            ("SERIN_LIMITS_CONNECTIONS", "2"),
+            ("SERIN_HONEYCREDS", "[]"),
             ("SERIN_DEVICE__NODE_ID", "5"),
             ("SERIN_LIMITS__CONNECTIONS", "7"),
             ("SERIN_IP__IGNORELIST", "10.0.0.0/8,10.1.1.1"),
@@ -199,6 +231,7 @@ mod tests {
             values,
             [
                 "device.node_id=\"5\"",
+                "honeycreds=[]",
                 "ip.ignorelist=\"10.0.0.0/8,10.1.1.1\"",
                 "limits.connections=7",
                 "outputs.siem.path=\"/x\"",
@@ -208,6 +241,8 @@ mod tests {
         assert_eq!(
             unknown,
             [
+                "SERIN_BOGUS  no such setting; one is set by SERIN_SECTION__NAME, with two underscores",
+                "SERIN_LIMITS_CONNECTIONS  no such setting; did you mean SERIN_LIMITS__CONNECTIONS?",
                 "SERIN_LIMITS__CONECTIONS  limits.conections: no such setting; did you mean limits.connections?"
             ]
         );
