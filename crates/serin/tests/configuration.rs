@@ -54,6 +54,80 @@ fn check_tells_and_ends_with_a_status() {
 }
 
 #[test]
+fn check_looks_at_log_files_and_at_what_else_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    std::fs::write(folder.path().join("plain"), "").unwrap();
+    let handlers = format!(
+        r#"{{"file": {{"class": "logging.FileHandler", "filename": "none/x.log", "encodin": "utf-8"}},
+"folder": {{"class": "logging.FileHandler", "filename": "{path}"}},
+"plain": {{"class": "logging.FileHandler", "filename": "{path}/plain/x.log"}},
+"fine": {{"class": "logging.FileHandler", "filename": "{path}/x.log"}}}}"#
+    );
+    let old =
+        OLD.replace(r#"{"file": {"class": "logging.FileHandler", "filename": "events.log"}}"#, &handlers);
+    assert_ne!(old, OLD);
+    std::fs::write(folder.path().join("old.conf"), old).unwrap();
+    assert_eq!(
+        said(&serin(folder.path(), &["check", "--config", "old.conf"])),
+        (
+            Some(1),
+            format!(
+                "old.conf: 4 things to put right\n\n  \
+                 7:86  logger.kwargs.handlers.file.filename: there is no folder none\n  \
+                 7:111  logger.kwargs.handlers.file.encodin: logging.FileHandler has no such argument; \
+                 it takes filename, encoding, errors, delay, mode\n  \
+                 8:56  logger.kwargs.handlers.folder.filename: {path} is a folder, not a file\n  \
+                 9:55  logger.kwargs.handlers.plain.filename: {path}/plain is no folder\n\n\
+                 Nothing was started.\n"
+            )
+        )
+    );
+    std::fs::write(
+        folder.path().join("new.toml"),
+        "[ftp]\nenabled = true\n[outputs.a]\ntype = 'file'\npath = '/nonexist/x.log'\n[outputs.b]\ntype = 'file'\npath = 'x.log'\n",
+    )
+    .unwrap();
+    assert_eq!(
+        said(&serin(folder.path(), &["check", "--config", "new.toml"])),
+        (
+            Some(1),
+            "new.toml: 1 thing to put right\n\n  5:8  outputs.a.path: there is no folder /nonexist\n\n\
+             Nothing was started.\n"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
+fn an_empty_file_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("e.json"), "").unwrap();
+    let wanted = "e.json: 1 thing to put right\n\n  is empty; nothing would listen\n\nNothing was started.\n";
+    assert_eq!(said(&serin(folder.path(), &["check", "--config", "e.json"])), (Some(1), wanted.to_owned()));
+    let run = serin(folder.path(), &["run", "--config", "e.json", "--state-dir", "state"]);
+    assert_eq!((run.status.code(), String::from_utf8(run.stderr).unwrap()), (Some(1), wanted.to_owned()));
+}
+
+#[test]
+fn a_start_that_fails_tells_what_there_is_to_know_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = OLD.replace("true", "\"yes\"").replace("\"ftp.port\"", "\"ftp.bannner\": \"x\", \"ftp.port\"");
+    std::fs::write(folder.path().join("bad.conf"), text).unwrap();
+    let run = serin(folder.path(), &["run", "--config", "bad.conf", "--state-dir", "state"]);
+    assert_eq!(
+        (run.status.code(), String::from_utf8(run.stderr).unwrap()),
+        (
+            Some(1),
+            "bad.conf: 1 thing to put right\n\n  3:20  ftp.enabled: wants true or false, got \"yes\"\n\n\
+             and 1 thing to know\n\n  4:5  ftp.bannner: no such setting; did you mean ftp.banner? \
+             It is ignored, as OpenCanary does\n\nNothing was started.\n"
+                .to_owned()
+        )
+    );
+}
+
+#[test]
 fn an_imported_file_is_fine_and_is_found_before_the_old_one() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(".opencanary.conf"), OLD).unwrap();

@@ -87,6 +87,11 @@ impl Conf {
         self.values.insert(key.into(), value.into());
     }
 
+    /// Takes one key back.
+    pub fn remove(&mut self, key: &str) {
+        self.values.remove(key);
+    }
+
     /// Hands in the folder that the value of `key` names.
     pub fn set_folder(&mut self, key: impl Into<String>, folder: Arc<Folder>) {
         self.folders.insert(key.into(), folder);

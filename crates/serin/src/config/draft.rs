@@ -1,6 +1,6 @@
 //! A configuration in the making: entries are judged, and everything wrong is gathered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,20 @@ use serin_services::conf::{Complaint, Conf, Folder, FolderPath, Setting as _};
 
 use super::entries::Entries;
 use super::environment::{self, Environment};
+use super::honeycreds::Reading;
 use super::keys::{self, Known};
 use super::report::{Complaints, Note, Place};
 use super::sensor::{console, device, limits, run, store};
 use super::{
-    Catalogue, Config, Dialect, Honeycreds, Ignore, honeycreds, ignore, json, native, opencanary, toml,
+    Catalogue, Config, Dialect, Disk, Honeycreds, Ignore, honeycreds, ignore, json, native, opencanary, toml,
 };
 
 /// Ports below this one need privileges; the demo profile moves them up.
 const FIRST_FREE_PORT: u16 = 1024;
 const DEMO_OFFSET: u16 = 20_000;
-/// The banner of the demo profile: a mail server, on a port of its own.
-const DEMO_BANNER: (u16, &str) = (20_025, "220 mail.example.org ESMTP ready\r\n");
+/// The banner of the demo profile: a mail server, on a port of its own. It names no host, so that
+/// installations are not alike.
+const DEMO_BANNER: (u16, &str) = (20_025, "220 ESMTP ready\r\n");
 
 /// Said where no service is on.
 pub(crate) const NOTHING_ENABLED: &str = "no service is enabled: nothing listens but the console";
@@ -48,14 +50,17 @@ impl Draft {
         text: &str,
         environment: &Environment,
     ) -> Result<Self, Complaints> {
-        let json = is_json(text);
+        let Some(first) = beginning(text) else {
+            return Err(Complaints::whole(Some(file.to_owned()), "is empty; nothing would listen"));
+        };
+        let json = first.starts_with('{') || is_json(first);
         let read = if json { json::read(text) } else { toml::read(text, &native::is_output) };
         let entries = read.map_err(|mut note| {
             let named_json = file.extension().is_some_and(|it| it == "conf" || it == "json");
             if !json && named_json {
                 note.text.insert_str(0, "an OpenCanary file begins with {; taken as a serin.toml, ");
             }
-            Complaints { file: Some(file.to_owned()), list: vec![note] }
+            Complaints { file: Some(file.to_owned()), list: vec![note], notes: Vec::new() }
         })?;
         let dialect = if json { Dialect::OpenCanary } else { Dialect::Native };
         Ok(Self::new(catalogue, dialect, Some(file.to_owned()), entries, environment))
@@ -92,7 +97,8 @@ impl Draft {
     /// Something is wrong with the value of `key`.
     pub(crate) fn complain(&mut self, key: &str, text: impl Into<String>) {
         let place = self.entries.find(key).map_or(Place::Nowhere, |it| it.value.clone());
-        self.complaints.push(Note { place, key: key.to_owned(), text: text.into() });
+        let text = self.entries.as_written(key, text.into());
+        self.complaints.push(Note { place, key: key.to_owned(), text });
     }
 
     /// Something is wrong with `key` itself.
@@ -113,10 +119,7 @@ impl Draft {
     }
 
     /// What follows from the file by the rules of its dialect, and then by those of all.
-    pub(crate) fn finish(
-        mut self,
-        folder: &dyn Fn(&Path) -> std::io::Result<Folder>,
-    ) -> Result<Config, Complaints> {
+    pub(crate) fn finish(mut self, disk: &Disk<'_>) -> Result<Config, Complaints> {
         match self.dialect {
             Dialect::Demo => self.fill_demo(),
             Dialect::Native => native::judge(&mut self),
@@ -128,7 +131,8 @@ impl Draft {
             Dialect::OpenCanary => opencanary::outputs(&mut self),
             Dialect::Demo | Dialect::Native => native::outputs(&mut self),
         };
-        self.folders(folder);
+        self.log_files(disk.log_file);
+        self.folders(disk.folder);
         let conf = self.conf.clone();
         let device = self.gather(device::Settings::read(&conf));
         let console = self.gather(console::Settings::read(&conf));
@@ -138,35 +142,66 @@ impl Draft {
         let listen = self.listen(device.as_ref());
         let ports = self.services();
         let console_at = console.and_then(|it| it.listen.0).filter(|it| self.has_room(*it, &listen, &ports));
-        if self.dialect != Dialect::Demo && !self.catalogue.services.iter().any(|it| self.conf.enabled(it)) {
-            let text = NOTHING_ENABLED.to_owned();
-            self.notes.push(Note { place: Place::Nowhere, key: String::new(), text });
-        }
+        self.consequences(device.as_ref());
+        self.notes.sort_by(|a, b| a.place.cmp(&b.place));
         let sections = device.zip(limits).zip(store.zip(run));
         match sections {
-            Some(((device, limits), (store, run))) if self.complaints.is_empty() => {
-                self.notes.sort_by(|a, b| a.place.cmp(&b.place));
-                Ok(Config {
-                    file: self.file,
-                    dialect: self.dialect,
-                    services: self.conf,
-                    node_id: device.node_id,
-                    hostname: device.hostname,
-                    listen,
-                    ignore,
-                    honeycreds,
-                    outputs,
-                    console: console_at,
-                    limits: limits.into(),
-                    store: store.into(),
-                    run: run.into(),
-                    notes: self.notes,
-                })
-            }
+            Some(((device, limits), (store, run))) if self.complaints.is_empty() => Ok(Config {
+                file: self.file,
+                dialect: self.dialect,
+                services: self.conf,
+                node_id: device.node_id,
+                hostname: device.hostname,
+                listen,
+                ignore,
+                honeycreds,
+                outputs,
+                console: console_at,
+                limits: limits.into(),
+                store: store.into(),
+                run: run.into(),
+                notes: self.notes,
+            }),
             _ => {
                 self.complaints.sort_by(|a, b| a.place.cmp(&b.place));
                 self.complaints.dedup();
-                Err(Complaints { file: self.file, list: self.complaints })
+                Err(Complaints { file: self.file, list: self.complaints, notes: self.notes })
+            }
+        }
+    }
+
+    /// What the whole amounts to and may not be meant.
+    fn consequences(&mut self, device: Option<&device::Settings>) {
+        if device.is_some_and(|it| it.node_id.trim().is_empty()) {
+            self.note("device.node_id", "is empty: records would carry no name");
+        }
+        let on = |it: &&Service| self.conf.enabled(it) || self.in_doubt(it.name);
+        if self.dialect != Dialect::Demo && !self.catalogue.services.iter().any(on) {
+            let text = NOTHING_ENABLED.to_owned();
+            self.notes.push(Note { place: Place::Nowhere, key: String::new(), text });
+        }
+    }
+
+    /// Whether the switch of a service is there and is wrong. Such a service is judged as if it were
+    /// on, so that what is wrong with it is not told only after the switch was mended.
+    fn in_doubt(&self, service: &str) -> bool {
+        self.is_refused(&format!("{service}.enabled"))
+    }
+
+    /// Whether something is wrong with the value of `key`.
+    fn is_refused(&self, key: &str) -> bool {
+        self.complaints.iter().any(|it| it.key == key)
+    }
+
+    /// Looks at the log files that outputs name, also at those of outputs that are wrong otherwise.
+    fn log_files(&mut self, look: &dyn Fn(&Path) -> Option<String>) {
+        let mut files = native::log_files(&self.entries);
+        if self.dialect == Dialect::OpenCanary {
+            files.extend(opencanary::log_files(&self.entries));
+        }
+        for (key, path) in files {
+            if let Some(text) = look(Path::new(&path)) {
+                self.complain(&key, text);
             }
         }
     }
@@ -257,25 +292,50 @@ impl Draft {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         for (key, value) in lists {
-            match honeycreds::read(&value) {
-                Ok(list) => {
-                    let service = key.strip_suffix(".honeycreds").map(str::to_ascii_lowercase);
-                    all.set(service.as_deref(), list);
+            if self.says_nothing(&value) {
+                continue;
+            }
+            let Reading { credentials, complaints, unknown, notes } = honeycreds::read(&value);
+            let fine = complaints.is_empty();
+            // OpenCanary looks at it when somebody logs in, so never where the service is off.
+            let section = key.split('.').next().unwrap_or_default().to_ascii_lowercase();
+            let on = self.conf.get(&format!("{section}.enabled")) == Some(&Value::Bool(true));
+            let idle = self.dialect == Dialect::OpenCanary && !on && !self.in_doubt(&section);
+            for (below, text) in complaints {
+                let path = format!("{key}{below}");
+                if idle { self.note(&path, text) } else { self.complain(&path, text) }
+            }
+            for (below, text) in &unknown {
+                let path = format!("{key}{below}");
+                if self.dialect == Dialect::OpenCanary {
+                    self.note(&path, format!("{text} It is ignored, as OpenCanary does"));
+                } else {
+                    self.complain_of_key(&path, text.as_str());
                 }
-                Err(_) if self.says_nothing(&value) => {}
-                Err(complaints) => {
-                    // OpenCanary looks at it when somebody logs in, so never where the service is off.
-                    let section = key.split('.').next().unwrap_or_default().to_ascii_lowercase();
-                    let on = self.conf.get(&format!("{section}.enabled")) == Some(&Value::Bool(true));
-                    let idle = self.dialect == Dialect::OpenCanary && !on;
-                    for (below, text) in complaints {
-                        let path = format!("{key}{below}");
-                        if idle { self.note(&path, text) } else { self.complain(&path, text) }
-                    }
+            }
+            for (below, text) in notes {
+                self.note(&format!("{key}{below}"), text);
+            }
+            if fine {
+                if !unknown.is_empty() {
+                    self.without_unknown_keys(&key, value);
                 }
+                let service = key.strip_suffix(".honeycreds").map(str::to_ascii_lowercase);
+                all.set(service.as_deref(), credentials);
             }
         }
         all
+    }
+
+    /// Keeps of bait what is understood: the rest would be a mistake in an imported file.
+    fn without_unknown_keys(&mut self, key: &str, mut value: Value) {
+        for entry in value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            entry.retain(|key, _| honeycreds::KEYS.contains(&key.as_str()));
+        }
+        let key = key.to_ascii_lowercase();
+        if self.conf.get(&key).is_some() {
+            self.conf.set(key, value);
+        }
     }
 
     /// What Python takes for nothing: in an OpenCanary file, no list at all.
@@ -316,12 +376,17 @@ impl Draft {
         let mut ports: BTreeMap<u16, String> = BTreeMap::new();
         for service in self.catalogue.services {
             let enabled = self.conf.enabled(service);
-            if !enabled && (self.dialect != Dialect::Native || !self.is_written(service)) {
+            let written = self.dialect == Dialect::Native && self.is_written(service);
+            if !enabled && !written && !self.in_doubt(service.name) {
                 continue;
             }
-            let built = (service.build)(&self.conf);
-            for listening in self.gather(built).unwrap_or_default() {
-                if !enabled {
+            let (built, complaints) = whole(&self.conf, &service.build);
+            for it in complaints {
+                self.complain(&it.key, it.text);
+            }
+            for listening in built.unwrap_or_default() {
+                // A port that was refused is not the usual one instead.
+                if !enabled || self.is_refused(&listening.key) {
                     continue;
                 }
                 match ports.get(&listening.port) {
@@ -361,8 +426,39 @@ impl Draft {
     }
 }
 
-/// Whether the text is OpenCanary's: the first thing in it, comments aside, is a `{`.
+/// Builds something of settings, and gathers everything that is wrong with them: what was refused is
+/// left out, so that what is only looked at after it is judged too.
+pub(crate) fn whole<T>(
+    conf: &Conf,
+    build: &dyn Fn(&Conf) -> Result<T, Vec<Complaint>>,
+) -> (Option<T>, Vec<Complaint>) {
+    let mut conf = conf.clone();
+    let mut all: Vec<Complaint> = Vec::new();
+    loop {
+        let complaints = match build(&conf) {
+            Ok(it) => return (Some(it), all),
+            Err(complaints) => complaints,
+        };
+        let before = conf.iter().count();
+        for it in &complaints {
+            conf.remove(&it.key);
+        }
+        // Without its value, a setting may be missed next time: that is no news.
+        let known: BTreeSet<String> = all.iter().map(|it| it.key.clone()).collect();
+        all.extend(complaints.into_iter().filter(|it| !known.contains(&it.key)));
+        if conf.iter().count() == before {
+            return (None, all);
+        }
+    }
+}
+
+/// Whether the text is one JSON value, though no object: no `serin.toml`, whatever TOML makes of `[1]`.
 fn is_json(text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok()
+}
+
+/// Where the text begins, comments aside; `None`: nowhere.
+fn beginning(text: &str) -> Option<&str> {
     let mut rest = text.trim_start_matches('\u{feff}').trim_start();
     loop {
         let after = if rest.starts_with("//") || rest.starts_with('#') {
@@ -370,7 +466,7 @@ fn is_json(text: &str) -> bool {
         } else if rest.starts_with("/*") {
             rest.split_once("*/").map(|it| it.1)
         } else {
-            return rest.starts_with('{');
+            return (!rest.is_empty()).then_some(rest);
         };
         rest = after.unwrap_or_default().trim_start();
     }

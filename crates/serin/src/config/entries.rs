@@ -11,6 +11,8 @@ use super::report::{Note, Place};
 pub(crate) struct Entries {
     values: BTreeMap<String, Value>,
     places: BTreeMap<String, Places>,
+    /// What is written where a value cannot be had: `NaN`.
+    words: BTreeMap<String, &'static str>,
     /// What is odd about the file's form.
     pub(crate) notes: Vec<Note>,
 }
@@ -33,6 +35,19 @@ impl Entries {
     /// Says where something inside of a structured value stands.
     pub(crate) fn place(&mut self, path: String, places: Places) {
         self.places.insert(path, places);
+    }
+
+    /// Says what is written in place of a value.
+    pub(crate) fn word(&mut self, path: &str, word: &'static str) {
+        self.words.insert(path.to_owned(), word);
+    }
+
+    /// A complaint about `path`, with what it got as the file has it.
+    pub(crate) fn as_written(&self, path: &str, text: String) -> String {
+        match (self.words.get(path), text.rsplit_once(", got ")) {
+            (Some(word), Some((wants, _))) => format!("{wants}, got {word}"),
+            _ => text,
+        }
     }
 
     /// Where `path` stands, or the nearest thing around it that has a place.

@@ -11,7 +11,7 @@ use aws_lc_rs::pbkdf2;
 use base64::Engine as _;
 use base64::alphabet::Alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// No hash that these libraries make is of a longer password, and hashing longer ones only costs.
 const LONGEST_PASSWORD: usize = 4096;
@@ -248,35 +248,82 @@ fn wrong(wants: &str, got: &Value) -> String {
     format!("wants {wants}, got {got}")
 }
 
-/// Reads a `honeycreds` list. Each complaint is a path below the key, and a sentence.
-pub(crate) fn read(value: &Value) -> Result<Vec<Credential>, Vec<(String, String)>> {
+/// What a `honeycreds` list says. Each remark is a path below the key, and a sentence.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// The bait; incomplete where there are complaints.
+    pub(crate) credentials: Vec<Credential>,
+    /// What is wrong.
+    pub(crate) complaints: Vec<(String, String)>,
+    /// Keys that mean nothing, and which were perhaps meant.
+    pub(crate) unknown: Vec<(String, String)>,
+    /// Bait that is meant to be taken by everybody, it seems.
+    pub(crate) notes: Vec<(String, String)>,
+}
+
+/// The keys of one credential.
+pub(crate) const KEYS: [&str; 2] = ["username", "password"];
+
+/// Reads a `honeycreds` list.
+pub(crate) fn read(value: &Value) -> Reading {
+    let mut reading = Reading::default();
     let Some(list) = value.as_array() else {
-        return Err(vec![(String::new(), wrong("a list of objects with username and password", value))]);
+        let text = wrong("a list of objects with username and password", value);
+        reading.complaints.push((String::new(), text));
+        return reading;
     };
-    let mut complaints = Vec::new();
-    let mut credentials = Vec::new();
     for (index, entry) in list.iter().enumerate() {
-        let Some(entry) = entry.as_object() else {
-            complaints.push((format!(".{index}"), wrong("an object with username and password", entry)));
-            continue;
-        };
-        let mut text = |name: &str| match entry.get(name) {
+        let path = format!(".{index}");
+        match entry.as_object() {
+            Some(entry) => reading.entry(&path, entry),
+            None => reading.complaints.push((path, wrong("an object with username and password", entry))),
+        }
+    }
+    reading
+}
+
+impl Reading {
+    fn entry(&mut self, path: &str, entry: &Map<String, Value>) {
+        let before = self.complaints.len();
+        let [username, password] = KEYS.map(|name| match entry.get(name) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
             Some(other) => {
-                complaints.push((format!(".{index}.{name}"), wrong("a string", other)));
+                self.complaints.push((format!("{path}.{name}"), wrong("a string", other)));
                 None
             }
-        };
-        let (username, password) = (text("username"), text("password"));
+        });
         let password = password.map(|it| Secret::parse(&it)).transpose().unwrap_or_else(|why| {
             // The text may hold a secret: it is not repeated.
-            complaints.push((format!(".{index}.password"), why.to_owned()));
+            self.complaints.push((format!("{path}.password"), why.to_owned()));
             None
         });
-        credentials.push(Credential { username, password });
+        for key in entry.keys().filter(|it| !KEYS.contains(&it.as_str())) {
+            self.unknown.push((format!("{path}.{key}"), no_such_key(key)));
+        }
+        let fine = self.complaints.len() == before;
+        if fine && username.is_none() && password.is_none() {
+            let text = "has neither username nor password, so that every login counts as bait";
+            self.notes.push((path.to_owned(), text.to_owned()));
+        }
+        self.credentials.push(Credential { username, password });
     }
-    if complaints.is_empty() { Ok(credentials) } else { Err(complaints) }
+}
+
+/// `no such key; did you mean username?` Short forms (`user`, `pwd`) are far from the whole word by
+/// their letters, but begin as it does.
+fn no_such_key(key: &str) -> String {
+    const FARTHEST: usize = 3;
+    let lower = key.to_ascii_lowercase();
+    let meant = |name: &&&str| {
+        let begins = lower.starts_with(name.get(..2).unwrap_or(name))
+            || (lower.starts_with("pw") && **name == KEYS[1]);
+        begins || strsim::damerau_levenshtein(name, &lower) <= FARTHEST
+    };
+    match KEYS.iter().find(meant) {
+        Some(name) => format!("no such key; did you mean {name}?"),
+        None => "no such key; there are username and password".to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -288,9 +335,15 @@ mod tests {
     /// Of `password`, made with Python's `hashlib`.
     const PBKDF2: &str = "$pbkdf2-sha512$19000$c2VyaW4tdGVzdC1zYWx0IQ$7AN2fN1owxZ8OY8nIj0qElQKsh73JtHAVpKEySpOR3szzM31KuWJiaIrwW4SNxWEnSVjf/Z1N9hZbqRojsr.3Q";
 
+    fn taken(list: &Value) -> Vec<Credential> {
+        let reading = read(list);
+        assert_eq!(reading.complaints, []);
+        reading.credentials
+    }
+
     fn bait(list: &Value) -> Honeycreds {
         let mut honeycreds = Honeycreds::default();
-        honeycreds.set(Some("telnet"), read(list).unwrap());
+        honeycreds.set(Some("telnet"), taken(list));
         honeycreds
     }
 
@@ -352,7 +405,7 @@ mod tests {
             "admin",
         ]);
         let complaints: Vec<_> =
-            read(&broken).unwrap_err().into_iter().map(|(at, text)| format!("{at} {text}")).collect();
+            read(&broken).complaints.into_iter().map(|(at, text)| format!("{at} {text}")).collect();
         assert_eq!(
             complaints,
             [
@@ -363,14 +416,44 @@ mod tests {
                 ".4 wants an object with username and password, got a string",
             ]
         );
-        let complaints = read(&json!({ "username": "x" })).unwrap_err();
+        let complaints = read(&json!({ "username": "x" })).complaints;
         assert_eq!(complaints[0].1, "wants a list of objects with username and password, got an object");
+    }
+
+    #[test]
+    fn a_misspelt_key_and_bait_for_everybody_are_told() {
+        let list = json!([
+            { "user": "svc", "passwd": "x" },
+            { "Username": "a", "pwd": "x", "comment": "mine" },
+            {},
+            { "username": null, "password": null },
+            { "username": 5 },
+        ]);
+        let told = |list: Vec<(String, String)>| -> Vec<String> {
+            list.into_iter().map(|(at, text)| format!("{at} {text}")).collect()
+        };
+        let reading = read(&list);
+        assert_eq!(
+            told(reading.unknown),
+            [
+                ".0.passwd no such key; did you mean password?",
+                ".0.user no such key; did you mean username?",
+                ".1.Username no such key; did you mean username?",
+                ".1.comment no such key; there are username and password",
+                ".1.pwd no such key; did you mean password?",
+            ]
+        );
+        let everybody = |at: usize| {
+            format!(".{at} has neither username nor password, so that every login counts as bait")
+        };
+        assert_eq!(told(reading.notes), [0, 1, 2, 3].map(everybody));
+        assert_eq!(told(reading.complaints), [".4.username wants a string, got a number"]);
     }
 
     #[test]
     fn bait_without_a_service_counts_everywhere() {
         let mut honeycreds = bait(&json!([{ "username": "a" }]));
-        honeycreds.set(None, read(&json!([{ "username": "b" }])).unwrap());
+        honeycreds.set(None, taken(&json!([{ "username": "b" }])));
         assert_eq!(honeycreds.of("telnet").unwrap().credentials().count(), 2);
         assert!(honeycreds.of("ftp").unwrap().check(Some(b"b"), None));
     }

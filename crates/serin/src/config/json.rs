@@ -37,6 +37,10 @@ pub(crate) fn read(text: &str) -> Result<Entries, Note> {
     let found = std::mem::take(&mut scan.found);
     for Found { path, depth, key, value } in found {
         let places = Places { key: lines.place(key), value: lines.place(value) };
+        let written = text.get(value..).unwrap_or_default();
+        if let Some(word) = ["NaN", "Infinity", "-Infinity"].into_iter().find(|it| written.starts_with(it)) {
+            entries.word(&path, word);
+        }
         let twice = depth == 1 && entries.get(&path).is_some();
         if twice {
             let text = "is written twice; this one counts".to_owned();

@@ -104,6 +104,14 @@ pub struct Catalogue {
     pub outputs: &'static [&'static OutputType],
 }
 
+/// What a configuration may ask of the disk.
+pub(crate) struct Disk<'a> {
+    /// The files of a folder that it names.
+    pub(crate) folder: &'a dyn Fn(&Path) -> std::io::Result<Folder>,
+    /// What is wrong with a log file that it names.
+    pub(crate) log_file: &'a dyn Fn(&Path) -> Option<String>,
+}
+
 impl Catalogue {
     /// Those of this version.
     #[must_use]
@@ -119,7 +127,8 @@ impl Config {
     ///
     /// When the environment overrides something with nonsense.
     pub fn demo(catalogue: Catalogue, environment: &Environment) -> Result<Self, Complaints> {
-        draft::Draft::demo(catalogue, environment).finish(&search::folder)
+        draft::Draft::demo(catalogue, environment)
+            .finish(&Disk { folder: &search::folder, log_file: &|_| None })
     }
 
     /// The settings that differ in `other` and that only a start can change.
@@ -148,7 +157,8 @@ impl Config {
         environment: &Environment,
         folder: &dyn Fn(&Path) -> std::io::Result<Folder>,
     ) -> Result<Self, Complaints> {
-        draft::Draft::parse(catalogue, file, text, environment)?.finish(folder)
+        let disk = Disk { folder, log_file: &|_| None };
+        draft::Draft::parse(catalogue, file, text, environment)?.finish(&disk)
     }
 }
 
@@ -158,19 +168,30 @@ impl Config {
 ///
 /// Everything that is wrong with it, at once.
 pub fn load(selection: &Selection, environment: &Environment) -> Result<Config, Complaints> {
-    load_with(Catalogue::whole(), selection, environment)
+    load_with(Catalogue::whole(), selection, environment, &|_| None)
 }
 
-/// The same for a given catalogue.
+/// The same for a given catalogue. What is wrong with a log file is asked of `log_file`.
 pub(crate) fn load_with(
     catalogue: Catalogue,
     selection: &Selection,
     environment: &Environment,
+    log_file: &dyn Fn(&Path) -> Option<String>,
 ) -> Result<Config, Complaints> {
+    let disk = Disk { folder: &search::folder, log_file };
     let Some(found) = search::find(selection, environment)? else {
-        return Config::demo(catalogue, environment);
+        return draft::Draft::demo(catalogue, environment).finish(&disk);
     };
-    let mut config = Config::parse(catalogue, &found.file, &found.text, environment, &search::folder)?;
-    config.notes.splice(0..0, found.notes);
-    Ok(config)
+    let result = draft::Draft::parse(catalogue, &found.file, &found.text, environment)
+        .and_then(|draft| draft.finish(&disk));
+    match result {
+        Ok(mut config) => {
+            config.notes.splice(0..0, found.notes);
+            Ok(config)
+        }
+        Err(mut complaints) => {
+            complaints.notes.splice(0..0, found.notes);
+            Err(complaints)
+        }
+    }
 }

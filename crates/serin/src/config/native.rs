@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use serin_services::conf::{Conf, wrong};
 
-use super::draft::Draft;
+use super::draft::{Draft, whole};
+use super::entries::Entries;
 use super::{keys, later};
 use crate::outputs::{OutputConf, OutputType};
 
@@ -76,9 +77,30 @@ pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
 
 /// The outputs that the file and the environment name.
 pub(crate) fn named_outputs(draft: &mut Draft) -> Vec<OutputConf> {
-    let mut tables: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    let (tables, wrong_ones) = tables(&draft.entries);
+    for (key, text) in wrong_ones {
+        draft.complain(&key, text);
+    }
+    tables.into_iter().filter_map(|(name, settings)| output(draft, &name, &settings)).collect()
+}
+
+/// The log files of these outputs, under their keys.
+pub(crate) fn log_files(entries: &Entries) -> Vec<(String, String)> {
+    let (tables, _) = tables(entries);
+    let files = tables.iter().filter(|it| it.1.get("type").is_some_and(|it| it == "file"));
+    files
+        .filter_map(|(name, it)| Some((format!("outputs.{name}.path"), it.get("path")?.as_str()?.to_owned())))
+        .filter(|it| !it.1.is_empty())
+        .collect()
+}
+
+type Tables = BTreeMap<String, Map<String, Value>>;
+
+/// The tables of outputs by name, and what is no table.
+fn tables(entries: &Entries) -> (Tables, Vec<(String, String)>) {
+    let mut tables = Tables::new();
     let mut wrong_ones = Vec::new();
-    for (key, value) in draft.entries.iter() {
+    for (key, value) in entries.iter() {
         let Some(rest) = key.strip_prefix("outputs.") else { continue };
         match (rest.split_once('.'), value) {
             (Some((name, setting)), _) => {
@@ -88,10 +110,7 @@ pub(crate) fn named_outputs(draft: &mut Draft) -> Vec<OutputConf> {
             (None, _) => wrong_ones.push((key.clone(), wrong("a table with a type", value))),
         }
     }
-    for (key, text) in wrong_ones {
-        draft.complain(&key, text);
-    }
-    tables.into_iter().filter_map(|(name, settings)| output(draft, &name, &settings)).collect()
+    (tables, wrong_ones)
 }
 
 /// The output that prints events, when nothing else is asked for.
@@ -124,16 +143,13 @@ fn output(draft: &mut Draft, name: &str, settings: &Map<String, Value>) -> Optio
             unknown_setting(draft, output, name, setting);
         }
     }
-    match (output.build)(&conf) {
-        Ok(_) => Some(OutputConf { name: name.to_owned(), output, conf }),
-        Err(complaints) => {
-            for it in complaints {
-                let setting = it.key.strip_prefix(output.name).unwrap_or(&it.key);
-                draft.complain(&format!("{path}.{}", setting.trim_start_matches('.')), it.text);
-            }
-            None
-        }
+    let (built, complaints) = whole(&conf, &output.build);
+    let fine = built.is_some() && complaints.is_empty();
+    for it in complaints {
+        let setting = it.key.strip_prefix(output.name).unwrap_or(&it.key);
+        draft.complain(&format!("{path}.{}", setting.trim_start_matches('.')), it.text);
     }
+    fine.then(|| OutputConf { name: name.to_owned(), output, conf })
 }
 
 fn unknown_setting(draft: &mut Draft, output: &OutputType, name: &str, setting: &str) {

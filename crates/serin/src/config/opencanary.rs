@@ -7,10 +7,14 @@ use serde_json::{Map, Value, json};
 use serin_services::conf::wrong;
 
 use super::draft::Draft;
+use super::entries::Entries;
 use super::keys::Known;
 use super::native::{is_port, not_yet};
 use super::{keys, later, native};
 use crate::outputs::{self, OutputConf};
+
+/// Said where `handlers` is empty.
+pub(crate) const NO_HANDLERS: &str = "is empty: events go to the store alone";
 
 /// Judges every entry, then fills in what OpenCanary takes for what is absent.
 pub(crate) fn judge(draft: &mut Draft) {
@@ -47,6 +51,7 @@ fn accept(draft: &mut Draft, key: &str, value: Value) {
             let names = draft.table.iter().map(|it| it.name.clone()).chain(later::names());
             let nearest =
                 keys::nearest(names, key).map(|it| format!("did you mean {it}? It is ")).unwrap_or_default();
+            let nearest = dotted(draft, key, &value).unwrap_or(nearest);
             draft.note(key, format!("no such setting; {nearest}ignored, as OpenCanary does"));
         }
         return;
@@ -62,6 +67,18 @@ fn accept(draft: &mut Draft, key: &str, value: Value) {
             draft.note(key, not_yet(service));
         }
     }
+}
+
+/// Said of `"ftp": {"enabled": true}`: how it is written in this file.
+fn dotted(draft: &Draft, key: &str, value: &Value) -> Option<String> {
+    let (member, value) = value.as_object()?.iter().next()?;
+    let begins = format!("{key}.");
+    let section = begins.replace(|it: char| it.is_ascii_digit(), "N");
+    let mut names = draft.table.iter().map(|it| it.name.clone()).chain(later::names());
+    let value = if value.is_object() || value.is_array() { String::new() } else { format!(": {value}") };
+    names
+        .any(|it| it.starts_with(&begins) || it.starts_with(&section))
+        .then(|| format!("keys are dotted, such as \"{key}.{member}\"{value}. It is "))
 }
 
 /// Switches and ports, which OpenCanary checks in every section; other values that Python takes for
@@ -178,32 +195,48 @@ fn fill(draft: &mut Draft) {
 
 /// The outputs: `logger.kwargs.handlers`, and those that are set beside it in our own way.
 pub(crate) fn outputs(draft: &mut Draft) -> Vec<OutputConf> {
-    let kwargs = logger(draft).unwrap_or_default();
+    let kwargs = logger(draft);
     let formatters = kwargs.get("formatters").and_then(Value::as_object).cloned().unwrap_or_default();
-    let handlers = kwargs.get("handlers").and_then(Value::as_object).cloned().unwrap_or_default();
+    let handlers = kwargs.get("handlers").and_then(Value::as_object).cloned();
+    if handlers.as_ref().is_some_and(Map::is_empty) {
+        draft.note("logger.kwargs.handlers", NO_HANDLERS);
+    }
+    let handlers = handlers.unwrap_or_default();
     let mut outputs: Vec<OutputConf> =
         handlers.iter().filter_map(|(name, it)| handler(draft, name, it, &formatters)).collect();
     outputs.extend(native::named_outputs(draft));
     outputs
 }
 
-/// The arguments of the logger, or a complaint in the order in which OpenCanary looks.
-fn logger(draft: &mut Draft) -> Option<Map<String, Value>> {
+/// The log files that handlers name, under their keys.
+pub(crate) fn log_files(entries: &Entries) -> Vec<(String, String)> {
+    let handlers = entries.get("logger").and_then(|it| it.get("kwargs")?.get("handlers")?.as_object());
+    let file = |(name, it): (&String, &Value)| {
+        let path = it.get("filename")?.as_str().filter(|it| !it.is_empty())?;
+        Some((format!("logger.kwargs.handlers.{name}.filename"), path.to_owned()))
+    };
+    handlers.into_iter().flatten().filter_map(file).collect()
+}
+
+/// The arguments of the logger, as far as there are any.
+fn logger(draft: &mut Draft) -> Map<String, Value> {
     let Some(logger) = draft.entries.get("logger").cloned() else {
         draft.complain("logger", "is missing: it says where events go");
-        return None;
+        return Map::new();
     };
-    let complaint = match (logger.get("class"), logger.get("kwargs")) {
-        (None, _) => ("logger", "wants a class: \"PyLogger\"".to_owned()),
-        (Some(class), _) if class != "PyLogger" => ("logger.class", wrong("\"PyLogger\"", class)),
-        (_, None) => ("logger", "wants kwargs, with handlers".to_owned()),
-        (_, Some(Value::Object(kwargs))) if kwargs.get("handlers").is_some_and(Value::is_object) => {
-            return Some(kwargs.clone());
+    match logger.get("class") {
+        None => draft.complain("logger", "wants a class: \"PyLogger\""),
+        Some(class) if class != "PyLogger" => draft.complain("logger.class", wrong("\"PyLogger\"", class)),
+        Some(_) => {}
+    }
+    match logger.get("kwargs") {
+        Some(Value::Object(kwargs)) if kwargs.get("handlers").is_some_and(Value::is_object) => {
+            return kwargs.clone();
         }
-        _ => ("logger.kwargs", "wants handlers: an object of names and definitions".to_owned()),
-    };
-    draft.complain(complaint.0, complaint.1);
-    None
+        Some(_) => draft.complain("logger.kwargs", "wants handlers: an object of names and definitions"),
+        None => draft.complain("logger", "wants kwargs, with handlers"),
+    }
+    Map::new()
 }
 
 /// One handler, by the name of its Python class.
@@ -216,10 +249,10 @@ fn handler(
     let path = format!("logger.kwargs.handlers.{name}");
     let kwargs = definition.as_object();
     let class = kwargs.and_then(|it| it.get("class")).and_then(Value::as_str);
-    let Some((kwargs, class)) = kwargs.zip(class) else {
+    if class.is_none() {
         draft.complain(&path, "wants a class, such as logging.FileHandler");
-        return None;
-    };
+    }
+    let kwargs = kwargs?;
     let wanted = kwargs.get("formatter").filter(|it| !it.is_null());
     let formatter = wanted.and_then(Value::as_str).and_then(|it| formatters.get(it)?.as_object());
     if let (Some(wanted), None) = (wanted, formatter) {
@@ -227,8 +260,11 @@ fn handler(
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let text = format!("there is no formatter {wanted}; there are: {known}");
         draft.complain(&format!("{path}.formatter"), text);
-        return None;
     }
+    let Some(class) = class else {
+        let complaints = formatter.map(|it| outputs::check_formatter(name, it)).unwrap_or_default();
+        return draft.gather(Err(complaints));
+    };
     match outputs::from_handler(name, class, kwargs, formatter) {
         Ok(Some(output)) => Some(output),
         Ok(None) => {

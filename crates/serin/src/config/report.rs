@@ -82,12 +82,18 @@ pub struct Complaints {
     pub file: Option<PathBuf>,
     /// In the order of the file.
     pub list: Vec<Note>,
+    /// What else is worth knowing of it, in the order of the file.
+    pub notes: Vec<Note>,
 }
 
 impl Complaints {
     /// One complaint about the file as a whole.
     pub(crate) fn whole(file: Option<PathBuf>, text: impl Into<String>) -> Self {
-        Self { file, list: vec![Note { place: Place::Nowhere, key: String::new(), text: text.into() }] }
+        Self {
+            file,
+            list: vec![Note { place: Place::Nowhere, key: String::new(), text: text.into() }],
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -105,13 +111,18 @@ impl Complaints {
 
 impl std::error::Error for Complaints {}
 
-/// The list under its heading. What became of it (`Nothing was started.`) is for the caller to say.
+/// The list under its heading, then the notes under theirs. What became of it (`Nothing was started.`) is for the caller to say.
 impl fmt::Display for Complaints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = name_of(self.file.as_deref());
         let things = if self.list.len() == 1 { "thing" } else { "things" };
         writeln!(f, "{file}: {} {things} to put right\n", self.list.len())?;
-        self.list.iter().try_for_each(|it| writeln!(f, "  {it}"))
+        self.list.iter().try_for_each(|it| writeln!(f, "  {it}"))?;
+        if !self.notes.is_empty() {
+            let things = if self.notes.len() == 1 { "thing" } else { "things" };
+            writeln!(f, "\nand {} {things} to know\n", self.notes.len())?;
+        }
+        self.notes.iter().try_for_each(|it| writeln!(f, "  {it}"))
     }
 }
 

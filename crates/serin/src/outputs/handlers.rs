@@ -29,8 +29,8 @@ pub fn from_handler(
         Some(Class { becomes: Some((output, convert)), .. }) => (*output, convert),
         Some(_) => return Ok(None),
         None => {
-            let known: Vec<_> = KNOWN.iter().map(|it| it.name).collect();
-            reader.complain("class", format!("{class} is not a handler; known are {}", known.join(", ")));
+            reader.complain("class", not_a_handler(class));
+            reader.complaints.extend(formatter.map(|it| check_formatter(name, it)).unwrap_or_default());
             return Err(reader.complaints);
         }
     };
@@ -42,6 +42,28 @@ pub fn from_handler(
     } else {
         Err(reader.complaints)
     }
+}
+
+/// What is wrong with a formatter to which a handler refers, whose class says nothing.
+pub(crate) fn check_formatter(name: &str, formatter: &Map<String, Value>) -> Vec<Complaint> {
+    let none = Map::new();
+    let mut reader = Reader::new(name, &none);
+    reader.formatter("console", Some(formatter));
+    reader.complaints
+}
+
+/// Which class was meant, and which there are.
+fn not_a_handler(class: &str) -> String {
+    const FARTHEST: usize = 2;
+    let last = |it: &str| it.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let nearest = KNOWN
+        .iter()
+        .map(|it| (strsim::damerau_levenshtein(&last(it.name), &last(class)), it.name))
+        .min_by_key(|it| it.0)
+        .filter(|it| it.0 <= FARTHEST);
+    let meant = nearest.map(|it| format!("did you mean {}? ", it.1)).unwrap_or_default();
+    let here: Vec<_> = KNOWN.iter().filter(|it| it.becomes.is_some()).map(|it| it.name).collect();
+    format!("{class} is not a handler; {meant}this version has {}", here.join(", "))
 }
 
 /// One class, and what it becomes where this version has it.
@@ -144,9 +166,8 @@ fn common_file(reader: &mut Reader<'_>) {
     reader.conf.set("file.form", "json");
     match reader.take("filename") {
         Some(Value::String(path)) if !path.is_empty() => reader.conf.set("file.path", path.clone()),
-        other => {
-            reader.complain("filename", wrong("the path of a file", other.unwrap_or(&Value::Null)));
-        }
+        Some(other) => reader.complain("filename", wrong("the path of a file", other)),
+        None => reader.complain("filename", "is missing: the path of the file".to_owned()),
     }
     // Lines are ASCII unless a format brings in more, so any encoding that agrees with ASCII does.
     match reader.take("encoding") {
@@ -252,8 +273,11 @@ impl<'a> Reader<'a> {
             self.complain("formatter", format!("style {}", wrong(Style::WANTS, &style.into())));
             return;
         };
-        if let Err(text) = Formatter::new(&format, &datefmt, known) {
-            self.complain("formatter", text);
+        // One at a time, so that neither hides what is wrong with the other.
+        for (format, datefmt) in [(format.as_str(), ""), ("", datefmt.as_str())] {
+            if let Err(text) = Formatter::new(format, datefmt, known) {
+                self.complain("formatter", text);
+            }
         }
         for (key, text) in [("format", format), ("datefmt", datefmt), ("style", style)] {
             if !text.is_empty() {
@@ -390,10 +414,18 @@ mod tests {
         assert_eq!(complaints.len(), 1);
         assert!(
             complaints[0].starts_with(
-                "logger.kwargs.handlers.it.class: logging.NullHandler is not a handler; known are logging.FileHandler, "
+                "logger.kwargs.handlers.it.class: logging.NullHandler is not a handler; this version has logging.FileHandler, "
             ),
             "{complaints:?}"
         );
+        let meant = |class: &str| not_a_handler(class).split('?').next().unwrap_or_default().to_owned();
+        for (class, known) in [
+            ("logging.RotatingFileHandler", "logging.handlers.RotatingFileHandler"),
+            ("logging.Filehandlr", "logging.FileHandler"),
+            ("opencanary.logger.SlakHandler", "opencanary.logger.SlackHandler"),
+        ] {
+            assert_eq!(meant(class), format!("{class} is not a handler; did you mean {known}"));
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ use serin_services::conf::{Complaint, Conf, Key};
 
 pub use feed::Feed;
 pub use formatter::Formatter;
+pub(crate) use handlers::check_formatter;
 pub use handlers::from_handler;
 pub use status::{OutputStatus, State};
 pub use trial::test;

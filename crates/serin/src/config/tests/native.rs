@@ -64,7 +64,7 @@ alertstring = "x"
 
 #[test]
 fn nothing_said_is_every_default() {
-    let config = parse("serin.toml", "", &[]).unwrap();
+    let config = parse("serin.toml", "[device]", &[]).unwrap();
     assert_eq!(config.listen, ["0.0.0.0", "::"].map(|it| it.parse::<IpAddr>().unwrap()));
     assert_eq!((config.node_id.as_str(), config.services.iter().count()), ("serin-1", 0));
     assert_eq!(config.run, sensor::Run { user: None, group: None, sandbox: true });
@@ -138,7 +138,7 @@ fn one_port_is_for_one_service() {
 
 #[test]
 fn outputs_are_named_tables() {
-    let config = parse("serin.toml", "", &[]).unwrap();
+    let config = parse("serin.toml", "[device]", &[]).unwrap();
     let name = |config: &Config| config.outputs.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
     assert_eq!(name(&config), ["console"], "where none is named, events are printed");
     assert_eq!(name(&parse("serin.toml", "[outputs]", &[]).unwrap()), [""; 0], "unless none is wanted");

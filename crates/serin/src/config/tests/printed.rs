@@ -75,6 +75,7 @@ fn an_import_says_what_it_could_not_carry_over() {
         r#"# Made from opencanary.conf by serin import.
 #
 # To know:
+#   3:44  logger.kwargs.handlers: is empty: events go to the store alone
 #   4:1  snmp.enabled: this version does not have snmp yet; everything else runs
 #   4:23  a b: no such setting; ignored, as OpenCanary does
 
