@@ -61,9 +61,12 @@ fn not_a_handler(class: &str) -> String {
         .map(|it| (strsim::damerau_levenshtein(&last(it.name), &last(class)), it.name))
         .min_by_key(|it| it.0)
         .filter(|it| it.0 <= FARTHEST);
-    let meant = nearest.map(|it| format!("did you mean {}? ", it.1)).unwrap_or_default();
     let here: Vec<_> = KNOWN.iter().filter(|it| it.becomes.is_some()).map(|it| it.name).collect();
-    format!("{class} is not a handler; {meant}this version has {}", here.join(", "))
+    let here = here.join(", ");
+    match nearest {
+        Some((_, name)) => format!("{class} is not a handler; did you mean {name}? This version has {here}"),
+        None => format!("{class} is not a handler; this version has {here}"),
+    }
 }
 
 /// One class, and what it becomes where this version has it.
@@ -418,13 +421,15 @@ mod tests {
             ),
             "{complaints:?}"
         );
-        let meant = |class: &str| not_a_handler(class).split('?').next().unwrap_or_default().to_owned();
+        let here = "logging.FileHandler, logging.StreamHandler, logging.handlers.RotatingFileHandler, \
+                    logging.handlers.TimedRotatingFileHandler, logging.handlers.WatchedFileHandler";
         for (class, known) in [
             ("logging.RotatingFileHandler", "logging.handlers.RotatingFileHandler"),
             ("logging.Filehandlr", "logging.FileHandler"),
             ("opencanary.logger.SlakHandler", "opencanary.logger.SlackHandler"),
         ] {
-            assert_eq!(meant(class), format!("{class} is not a handler; did you mean {known}"));
+            let wanted = format!("{class} is not a handler; did you mean {known}? This version has {here}");
+            assert_eq!(not_a_handler(class), wanted);
         }
     }
 
