@@ -8,6 +8,7 @@
 mod body;
 mod file;
 mod form;
+mod lenient;
 mod line;
 mod product;
 mod request;
@@ -27,9 +28,10 @@ use crate::conf::{Complaint, Conf, FolderPath, Setting};
 use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opener, Opening};
 use crate::{Listening, Service, settings};
 use body::{Body, Progress};
+use lenient::Said;
 use product::{Family, Product};
 use request::{Fault, Framing, Head, Reading};
-use site::{Request, Site};
+use site::{Answer, Request, Site};
 use skin::Skin;
 
 /// See this module.
@@ -132,6 +134,8 @@ enum State {
     Head(usize),
     /// A request's body is coming.
     Body(Box<Pending>),
+    /// A request is refused; the rest of it may come, for the record.
+    Refused(Vec<u8>),
     /// The rest of a body that nobody reads is coming.
     Rest(Box<Body>),
     /// We have said our last word and let the peer finish: nginx after a body that is too large.
@@ -155,6 +159,12 @@ impl Http {
     fn answer(&mut self, head: &Head<'_>, body: &[u8], out: &mut Actions) -> bool {
         let Some(opening) = &self.opening else { return false };
         let answer = self.site.answer(&Request { head, body, opening, now: out.now, count: self.count });
+        self.send(answer, head, out)
+    }
+
+    /// Sends an answer to a request with this head, and reports it; `false` when the connection is
+    /// over.
+    fn send(&mut self, answer: Answer, head: &Head<'_>, out: &mut Actions) -> bool {
         if let Some(event) = answer.event {
             out.report(event);
         }
@@ -175,30 +185,81 @@ impl Http {
         !answer.close
     }
 
+    /// Whether this is a port that wants TLS, and the peer does not speak it.
+    fn speaks_plainly(&self) -> bool {
+        self.opening.as_ref().is_some_and(|it| it.tls.is_none()) && self.site.is_secure()
+    }
+
+    /// Reads a head, with all that can be said against it before its body comes.
+    fn read<'b>(&self, bytes: &'b [u8], scanned: usize) -> Reading<'b> {
+        let family = self.site.product.family;
+        match request::read(bytes, scanned, family) {
+            Reading::Whole(head, rest) => {
+                let large = matches!(head.body, Framing::Length(length) if length > family.body_max());
+                let fault = if self.speaks_plainly() {
+                    Some(Fault::Plain)
+                } else {
+                    large.then_some(Fault::BodyTooLarge)
+                };
+                Reading::Whole(Head { fault: head.fault.or(fault), ..head }, rest)
+            }
+            partial @ Reading::Partial(_) => partial,
+        }
+    }
+
+    /// Answers a request at fault.
+    fn refuse(&mut self, head: &Head<'_>, said: &Said<'_>, out: &mut Actions) {
+        let Some(opening) = &self.opening else { return };
+        let request = Request { head, body: b"", opening, now: out.now, count: self.count };
+        let answer = self.site.refuse(&request, said);
+        self.send(answer, head, out);
+    }
+
+    /// Answers the refused request in `bytes`, which nothing more is expected of.
+    fn refuse_now(&mut self, bytes: &[u8], out: &mut Actions) {
+        if let Reading::Whole(head, _) = self.read(bytes, 0) {
+            self.refuse(&head, &lenient::read(bytes), out);
+        }
+    }
+
+    /// Takes more of a refused request.
+    fn refused(&mut self, mut held: Vec<u8>, bytes: &[u8], out: &mut Actions) {
+        let room = BACKLOG.saturating_sub(held.len());
+        held.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        if held.len() >= BACKLOG || !lenient::read(&held).unfinished {
+            self.refuse_now(&held, out);
+        } else {
+            self.state = State::Refused(held);
+        }
+    }
+
     /// Takes a head and, where it is there already, its body. `None` when more must come.
     fn request<'b>(&mut self, bytes: &'b [u8], scanned: usize, out: &mut Actions) -> Option<&'b [u8]> {
-        let (head, rest) = match request::read(bytes, scanned, self.site.product.family) {
+        let (head, rest) = match self.read(bytes, scanned) {
             Reading::Partial(scanned) => {
                 self.state = State::Head(scanned);
                 return None;
             }
             Reading::Whole(head, rest) => (head, rest),
         };
-        let plain = self.opening.as_ref().is_some_and(|it| it.tls.is_none()) && self.site.is_secure();
-        let head = if plain { Head { fault: head.fault.or(Some(Fault::Plain)), ..head } } else { head };
-        if plain && !self.site.product.answers_plain(&head) {
+        if self.speaks_plainly() && !self.site.product.answers_plain(&head) {
             self.state = State::Over;
             out.close();
             return Some(b"");
         }
-        if head.fault.is_some() || (head.body == Framing::None && !expects(&head)) {
+        if head.fault.is_some() {
+            let said = lenient::read(bytes);
+            if said.unfinished && bytes.len() < BACKLOG {
+                self.state = State::Refused(bytes.to_vec());
+                out.push(Action::Timer(REFUSAL));
+            } else {
+                self.refuse(&head, &said, out);
+            }
+            return Some(b"");
+        }
+        if head.body == Framing::None && !expects(&head) {
             self.answer(&head, b"", out);
             return Some(rest);
-        }
-        let most = self.site.product.family.body_max();
-        if matches!(head.body, Framing::Length(length) if length > most) {
-            self.answer(&Head { fault: Some(Fault::BodyTooLarge), ..head }, b"", out);
-            return Some(b"");
         }
         if expects(&head) && self.answers_early(&head, out) {
             if self.answer(&head, b"", out) {
@@ -316,6 +377,10 @@ impl Dialogue for Http {
                     let Some(after) = self.request(rest, scanned, out) else { break };
                     rest = after;
                 }
+                State::Refused(held) => {
+                    self.refused(held, rest, out);
+                    return Ok(b"");
+                }
                 State::Body(pending) => {
                     let (after, going) = self.body(pending, rest, out);
                     rest = after;
@@ -340,7 +405,7 @@ impl Dialogue for Http {
                 },
             }
         }
-        if matches!(self.state, State::Over | State::Linger) {
+        if matches!(self.state, State::Over | State::Linger | State::Refused(_)) {
             return Ok(b"");
         }
         if self.count > before {
@@ -350,6 +415,11 @@ impl Dialogue for Http {
     }
 
     fn timer(&mut self, out: &mut Actions) {
+        if let State::Refused(held) = &mut self.state {
+            let held = std::mem::take(held);
+            self.refuse_now(&held, out);
+            return;
+        }
         let quiet =
             Duration::from_micros(u64::try_from(out.now.0.saturating_sub(self.heard.0)).unwrap_or_default());
         let patience = self.patience();
@@ -368,14 +438,22 @@ impl Dialogue for Http {
     }
 
     fn closed(&mut self, _why: Closed, out: &mut Actions) {
-        let State::Body(pending) = std::mem::replace(&mut self.state, State::Over) else { return };
         let Some(opening) = &self.opening else { return };
-        if let Reading::Whole(head, _) = request::read(&pending.head, 0, self.site.product.family) {
-            let body = &pending.body.kept;
-            let request = Request { head: &head, body, opening, now: out.now, count: self.count };
-            if let Some(event) = self.site.unfinished(&request) {
-                out.report(event);
+        let request = |head, body| Request { head, body, opening, now: out.now, count: self.count };
+        let event = match &self.state {
+            State::Body(pending) => match request::read(&pending.head, 0, self.site.product.family) {
+                Reading::Whole(head, _) => self.site.unfinished(&request(&head, &pending.body.kept)),
+                Reading::Partial(_) => None,
+            },
+            State::Refused(held) => {
+                let said = lenient::read(held);
+                self.site.unfinished(&request(&said.head, &said.body))
             }
+            _ => None,
+        };
+        self.state = State::Over;
+        if let Some(event) = event {
+            out.report(event);
         }
     }
 }
@@ -391,6 +469,9 @@ pub(crate) const EVENTS: &[&Kind] =
     &[&kinds::HTTP_GET, &kinds::HTTP_LOGIN, &kinds::HTTP_METHOD, &kinds::HTTP_REDIRECT];
 /// Most bytes of an unfinished head; what comes of a body is taken as it comes.
 pub(crate) const BACKLOG: usize = request::HEAD_MAX + 1;
+/// How long a refusal waits for the rest of the request: as long as two segments of one request may
+/// lie apart.
+const REFUSAL: Duration = Duration::from_millis(500);
 /// nginx's `lingering_timeout`.
 const LINGER: Duration = Duration::from_secs(5);
 /// Longer than any product's own patience, which the dialogue itself keeps.

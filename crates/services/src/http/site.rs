@@ -7,6 +7,7 @@ use serin_event::{Event, Kind, Tainted, Timestamp, Value, kinds};
 
 use super::file;
 use super::form::{self, Credentials};
+use super::lenient::Said;
 use super::product::{Family, From, Product, Reply, Wire};
 use super::request::{Fault, Framing, Head, Version};
 use super::skin::{Found, Skin};
@@ -63,6 +64,15 @@ impl Site {
         // nginx announces that it keeps the connection after a failed condition, and drops it.
         let hang_up = close || (reply.status == 412 && self.product.family == Family::Nginx);
         Answer { bytes: self.write(request, &reply, close), close: hang_up, event }
+    }
+
+    /// Answers a request at fault, and reports what it says.
+    pub(crate) fn refuse(&self, request: &Request<'_>, said: &Said<'_>) -> Answer {
+        let (_, reply) = self.route(request);
+        let told = Request { head: &said.head, body: &said.body, ..*request };
+        let event = self.event(&told, &self.meant(told.head), Some(reply.status));
+        let close = self.closes(request, &reply);
+        Answer { bytes: self.write(request, &reply, close), close, event }
     }
 
     /// What is reported of a request that broke off before it was whole.

@@ -141,6 +141,105 @@ fn what_a_request_says_is_kept_bounded() {
     assert_eq!((size("PASSWORD"), size("BODY")), (4096, 8192));
 }
 
+/// The products whose manners differ.
+const BANNERS: [&str; 4] =
+    ["nginx/1.22.1", "Apache/2.4.71 (Debian)", "lighttpd/1.4.69", "Microsoft-IIS/10.0"];
+
+/// What is reported of a connection that sends this and waits: the kind's number and these fields.
+fn told(banner: &str, bytes: &[u8], names: &[&str]) -> Vec<String> {
+    let mut talk = Talk::with(banner);
+    let _ = talk.dialogue.input(bytes, &mut talk.out).unwrap();
+    talk.dialogue.timer(&mut talk.out);
+    talk.dialogue.closed(Closed::ByUs, &mut talk.out);
+    let mut told = Vec::new();
+    for action in talk.out.drain() {
+        let Action::Report(event) = action else { continue };
+        told.push(event.kind.logtype.to_string());
+        told.extend(names.iter().map(|it| match event.field(it) {
+            Some(Value::Tainted(bytes)) => bytes.text().into_owned(),
+            other => format!("{other:?}"),
+        }));
+    }
+    told
+}
+
+#[test]
+fn what_is_refused_is_told_as_it_was_sent() {
+    let names = ["HOSTNAME", "USERAGENT", "USERNAME", "PASSWORD"];
+    for banner in BANNERS {
+        for (host, agent, as_text) in [
+            (&b"nas.local"[..], &b"c\x7f"[..], ["nas.local", "c\x7f"]),
+            (b"nas.local", b"c\x1b", ["nas.local", "c\x1b"]),
+            (b"nas.local", b"c\x00", ["nas.local", "c\0"]),
+            (b"nas.local", b"c\rd", ["nas.local", "c\rd"]),
+            (b"nas.local", b"c\xff", ["nas.local", "c\\xff"]),
+            (b"h\xff", b"c", ["h\\xff", "c"]),
+            (b"h h", b"c", ["h h", "c"]),
+        ] {
+            let head: [&[u8]; 5] = [
+                b"POST /index.html HTTP/1.1\r\nUser-Agent: ",
+                agent,
+                b"\r\nHost: ",
+                host,
+                b"\r\nContent-Length: 21\r\n\r\nusername=u&password=p",
+            ];
+            let [host, agent] = as_text;
+            assert_eq!(told(banner, &head.concat(), &names), ["3001", host, agent, "u", "p"], "{banner}");
+        }
+        let names = ["HOSTNAME", "PATH", "USERAGENT"];
+        for (target, path) in [(&b"/\xff"[..], "/\\xff"), (b"/\x7f", "/\x7f"), (b"x", "x")] {
+            let request =
+                [b"GET ", target, b" HTTP/1.1\r\nHost: nas.local\r\nUser-Agent: c\r\n\r\n"].concat();
+            assert_eq!(told(banner, &request, &names), ["3000", "nas.local", path, "c"], "{banner}");
+        }
+        let bare = b"GET /index.html HTTP/1.1\nHost: nas.local\nUser-Agent: c\n\n";
+        assert_eq!(told(banner, bare, &names), ["3000", "nas.local", "/index.html", "c"], "{banner}");
+    }
+}
+
+#[test]
+fn a_target_of_any_length_is_told_bounded() {
+    for banner in BANNERS {
+        for ending in ["", " HTTP/1.1\r\n", " HTTP/1.1\r\nHost: nas.local\r\n\r\n"] {
+            let request = format!("GET /{}{ending}", "a".repeat(20_000));
+            let got = told(banner, request.as_bytes(), &["PATH"]);
+            assert_eq!((got[0].as_str(), got[1].len(), got.len()), ("3000", 8192, 2), "{banner}{ending:?}");
+        }
+        let request = format!("GET /{}", "a".repeat(4 * BACKLOG));
+        assert_eq!(told(banner, request.as_bytes(), &["PATH"])[0], "3000", "{banner}");
+    }
+}
+
+#[test]
+fn a_refusal_waits_for_the_rest_of_the_request() {
+    let head = b"POST /index.html HTTP/1.1\r\nUser-Agent: c\x00\r\nHost: a\r\nContent-Length: 21\r\n\r\n";
+    for banner in BANNERS {
+        let mut talk = Talk::with(banner);
+        talk.did();
+        assert_eq!(talk.say(head), ["timer 0"], "{banner}");
+        assert_eq!(talk.say(b"username=u&"), Vec::<String>::new());
+        let did = talk.say(b"password=p");
+        assert!(did[0] == "3001" && did[1].contains(" 400 ") && did[2] == "close", "{banner}: {did:?}");
+        assert!(talk.say(b"username=u&password=p").is_empty());
+
+        let mut slow = Talk::with(banner);
+        slow.did();
+        slow.say(head);
+        let did = slow.later(1);
+        assert!(did[0] == "3001" && did[1].contains(" 400 ") && did[2] == "close", "{banner}: {did:?}");
+
+        let mut gone = Talk::with(banner);
+        gone.did();
+        gone.say(head);
+        gone.dialogue.closed(Closed::ByPeer, &mut gone.out);
+        assert_eq!(gone.did(), ["3001"], "{banner}");
+    }
+    // What is no request is refused at once.
+    let mut talk = Talk::with("nginx/1.22.1");
+    talk.did();
+    assert_eq!(talk.say(b"HELP\r\n"), ["HTTP/1.1 400 Bad Request", "close"]);
+}
+
 #[test]
 fn apache_counts_down_and_ends_at_a_hundred() {
     let mut talk = Talk::with("Apache/2.4.71 (Debian)");
