@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use serin_services::Service;
-use serin_services::conf::{Complaint, Conf, Folder, FolderPath, Setting as _};
+use serin_services::conf::{Complaint, Conf, Folder, FolderPath, Setting as _, wrong};
 
 use super::entries::Entries;
 use super::environment::{self, Environment};
@@ -101,6 +101,21 @@ impl Draft {
         self.complaints.push(Note { place, key: key.to_owned(), text });
     }
 
+    /// A switch is neither on nor off. Unless it seems to mean off, what it switches is judged as if
+    /// it were on: what is wrong there must not come up only after the switch was mended.
+    pub(crate) fn refuse_switch(&mut self, key: &str, value: &Value) {
+        self.complain(key, wrong("true or false", value));
+        let off = match value {
+            Value::String(text) => {
+                ["", "0", "false", "no", "off"].iter().any(|it| text.eq_ignore_ascii_case(it))
+            }
+            other => other.is_null() || other.as_f64() == Some(0.0),
+        };
+        if !off {
+            self.conf.set(key, true);
+        }
+    }
+
     /// Something is wrong with `key` itself.
     pub(crate) fn complain_of_key(&mut self, key: &str, text: impl Into<String>) {
         let place = self.entries.find(key).map_or(Place::Nowhere, |it| it.key.clone());
@@ -175,17 +190,10 @@ impl Draft {
         if device.is_some_and(|it| it.node_id.trim().is_empty()) {
             self.note("device.node_id", "is empty: records would carry no name");
         }
-        let on = |it: &&Service| self.conf.enabled(it) || self.in_doubt(it.name);
-        if self.dialect != Dialect::Demo && !self.catalogue.services.iter().any(on) {
+        if self.dialect != Dialect::Demo && !self.catalogue.services.iter().any(|it| self.conf.enabled(it)) {
             let text = NOTHING_ENABLED.to_owned();
             self.notes.push(Note { place: Place::Nowhere, key: String::new(), text });
         }
-    }
-
-    /// Whether the switch of a service is there and is wrong. Such a service is judged as if it were
-    /// on, so that what is wrong with it is not told only after the switch was mended.
-    fn in_doubt(&self, service: &str) -> bool {
-        self.is_refused(&format!("{service}.enabled"))
     }
 
     /// Whether something is wrong with the value of `key`.
@@ -256,7 +264,7 @@ impl Draft {
             let value = draft.entries.get(key).cloned().filter(|it| !draft.says_nothing(it));
             let Some(value) = value else { return Vec::new() };
             let Some(members) = ignore::members(&value) else {
-                draft.complain(key, serin_services::conf::wrong(wants, &value));
+                draft.complain(key, wrong(wants, &value));
                 return Vec::new();
             };
             if draft.dialect == Dialect::OpenCanary && !value.is_array() && !members.is_empty() {
@@ -293,6 +301,7 @@ impl Draft {
             .collect();
         for (key, value) in lists {
             if self.says_nothing(&value) {
+                self.conf.remove(&key.to_ascii_lowercase());
                 continue;
             }
             let Reading { credentials, complaints, unknown, notes } = honeycreds::read(&value);
@@ -300,7 +309,10 @@ impl Draft {
             // OpenCanary looks at it when somebody logs in, so never where the service is off.
             let section = key.split('.').next().unwrap_or_default().to_ascii_lowercase();
             let on = self.conf.get(&format!("{section}.enabled")) == Some(&Value::Bool(true));
-            let idle = self.dialect == Dialect::OpenCanary && !on && !self.in_doubt(&section);
+            let idle = self.dialect == Dialect::OpenCanary && !on;
+            if !fine {
+                self.conf.remove(&key.to_ascii_lowercase());
+            }
             for (below, text) in complaints {
                 let path = format!("{key}{below}");
                 if idle { self.note(&path, text) } else { self.complain(&path, text) }
@@ -377,7 +389,7 @@ impl Draft {
         for service in self.catalogue.services {
             let enabled = self.conf.enabled(service);
             let written = self.dialect == Dialect::Native && self.is_written(service);
-            if !enabled && !written && !self.in_doubt(service.name) {
+            if !enabled && !written {
                 continue;
             }
             let (built, complaints) = whole(&self.conf, &service.build);

@@ -47,7 +47,7 @@ pub(crate) fn accept(draft: &mut Draft, key: &str, value: Value) {
         return;
     }
     if keys::is_switch(key) && !value.is_boolean() {
-        draft.complain(key, wrong("true or false", &value));
+        draft.refuse_switch(key, &value);
     } else if keys::is_port(key) && !is_port(&value) {
         draft.complain(key, wrong(keys::PORT, &value));
     } else {

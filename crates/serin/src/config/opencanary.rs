@@ -85,7 +85,7 @@ fn dotted(draft: &Draft, key: &str, value: &Value) -> Option<String> {
 /// what was meant. `None`: there is no value.
 fn checked(draft: &mut Draft, key: &str, name: &str, value: Value) -> Option<Value> {
     if keys::is_switch(key) && !value.is_boolean() {
-        draft.complain(key, wrong("true or false", &value));
+        draft.refuse_switch(key, &value);
         return None;
     }
     if !keys::is_port(key) {

@@ -68,6 +68,14 @@ fn an_imported_configuration_does_the_same() {
 }
 
 #[test]
+fn bait_that_is_none_is_not_imported() {
+    let bait = r#""telnet.honeycreds": "", "http.honeycreds": [5], "SIP.honeycreds": 0"#;
+    let printed = import::text_of(&opencanary(bait).unwrap(), CATALOGUE);
+    assert!(!printed.contains("honeycreds ="), "{printed}");
+    assert!(parse("serin.toml", &printed, &[]).is_ok());
+}
+
+#[test]
 fn an_import_says_what_it_could_not_carry_over() {
     let config = opencanary("\"snmp.enabled\": true, \"a\\nb\": 1, \"ftp.enabled\": true").unwrap();
     assert_eq!(

@@ -128,6 +128,21 @@ Nothing was started.
 }
 
 #[test]
+fn a_switch_that_is_wrong_hides_nothing_unless_it_means_off() {
+    let port = "4:65  telnet.port: 21 is the port of ftp.port too";
+    let bait = "4:91  telnet.honeycreds.0: wants an object with username and password, got a number";
+    for (value, on) in [("\"true\"", true), ("\"on  \"", true), ("111111", true), ("\"false\"", false)] {
+        let text = format!(
+            "\"ftp.enabled\": true, \"telnet.enabled\": {value: <8}, \"telnet.port\": 21, \"telnet.honeycreds\": [5]"
+        );
+        let told = complaints(opencanary(&text));
+        let switch = format!("4:40  telnet.enabled: wants true or false, got {value}");
+        let wanted = if on { vec![switch.as_str(), port, bait] } else { vec![switch.as_str()] };
+        assert_eq!(told, wanted);
+    }
+}
+
+#[test]
 fn one_refused_value_does_not_hide_another_of_the_same_output() {
     let text = "[outputs.a]\ntype = 'file'\npath = 5\nkeep = 'x'\nformat = '%(nonsense)s'\ndatefmt = '%K'\n";
     let complaints = complaints(parse("serin.toml", text, &[]));
