@@ -135,13 +135,21 @@ enum State {
     /// A request's body is coming.
     Body(Box<Pending>),
     /// A request is refused; the rest of it may come, for the record.
-    Refused(Vec<u8>),
+    Refused(Refused),
     /// The rest of a body that nobody reads is coming.
     Rest(Box<Body>),
     /// We have said our last word and let the peer finish: nginx after a body that is too large.
     Linger,
     /// We have hung up.
     Over,
+}
+
+/// A request that will be refused.
+struct Refused {
+    /// What has come of it.
+    held: Vec<u8>,
+    /// In so many segments.
+    segments: u32,
 }
 
 struct Pending {
@@ -215,6 +223,19 @@ impl Http {
         self.send(answer, head, out);
     }
 
+    /// Hangs up without an answer, and reports what was said.
+    fn hang_up_on(&mut self, said: &Said<'_>, out: &mut Actions) {
+        if let Some(opening) = &self.opening {
+            let (head, body) = (&said.head, said.body.as_ref());
+            let request = Request { head, body, opening, now: out.now, count: self.count };
+            if let Some(event) = self.site.unfinished(&request) {
+                out.report(event);
+            }
+        }
+        self.state = State::Over;
+        out.close();
+    }
+
     /// Answers the refused request in `bytes`, which nothing more is expected of.
     fn refuse_now(&mut self, bytes: &[u8], out: &mut Actions) {
         if let Reading::Whole(head, _) = self.read(bytes, 0) {
@@ -223,13 +244,15 @@ impl Http {
     }
 
     /// Takes more of a refused request.
-    fn refused(&mut self, mut held: Vec<u8>, bytes: &[u8], out: &mut Actions) {
-        let room = BACKLOG.saturating_sub(held.len());
-        held.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        if held.len() >= BACKLOG || !lenient::read(&held).unfinished {
-            self.refuse_now(&held, out);
+    fn refused(&mut self, mut refused: Refused, bytes: &[u8], out: &mut Actions) {
+        let room = BACKLOG.saturating_sub(refused.held.len());
+        refused.held.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        refused.segments = refused.segments.saturating_add(1);
+        let enough = refused.held.len() >= BACKLOG || refused.segments >= SEGMENTS_MAX;
+        if enough || !lenient::read(&refused.held).unfinished {
+            self.refuse_now(&refused.held, out);
         } else {
-            self.state = State::Refused(held);
+            self.state = State::Refused(refused);
         }
     }
 
@@ -243,14 +266,13 @@ impl Http {
             Reading::Whole(head, rest) => (head, rest),
         };
         if self.speaks_plainly() && !self.site.product.answers_plain(&head) {
-            self.state = State::Over;
-            out.close();
+            self.hang_up_on(&lenient::read(bytes), out);
             return Some(b"");
         }
         if head.fault.is_some() {
             let said = lenient::read(bytes);
             if said.unfinished && bytes.len() < BACKLOG {
-                self.state = State::Refused(bytes.to_vec());
+                self.state = State::Refused(Refused { held: bytes.to_vec(), segments: 1 });
                 out.push(Action::Timer(REFUSAL));
             } else {
                 self.refuse(&head, &said, out);
@@ -377,8 +399,8 @@ impl Dialogue for Http {
                     let Some(after) = self.request(rest, scanned, out) else { break };
                     rest = after;
                 }
-                State::Refused(held) => {
-                    self.refused(held, rest, out);
+                State::Refused(refused) => {
+                    self.refused(refused, rest, out);
                     return Ok(b"");
                 }
                 State::Body(pending) => {
@@ -415,8 +437,8 @@ impl Dialogue for Http {
     }
 
     fn timer(&mut self, out: &mut Actions) {
-        if let State::Refused(held) = &mut self.state {
-            let held = std::mem::take(held);
+        if let State::Refused(refused) = &mut self.state {
+            let held = std::mem::take(&mut refused.held);
             self.refuse_now(&held, out);
             return;
         }
@@ -445,8 +467,8 @@ impl Dialogue for Http {
                 Reading::Whole(head, _) => self.site.unfinished(&request(&head, &pending.body.kept)),
                 Reading::Partial(_) => None,
             },
-            State::Refused(held) => {
-                let said = lenient::read(held);
+            State::Refused(refused) => {
+                let said = lenient::read(&refused.held);
                 self.site.unfinished(&request(&said.head, &said.body))
             }
             _ => None,
@@ -472,6 +494,8 @@ pub(crate) const BACKLOG: usize = request::HEAD_MAX + 1;
 /// How long a refusal waits for the rest of the request: as long as two segments of one request may
 /// lie apart.
 const REFUSAL: Duration = Duration::from_millis(500);
+/// A refused request is read anew with every segment: no honest one has so many.
+const SEGMENTS_MAX: u32 = 1024;
 /// nginx's `lingering_timeout`.
 const LINGER: Duration = Duration::from_secs(5);
 /// Longer than any product's own patience, which the dialogue itself keeps.

@@ -234,6 +234,12 @@ fn a_refusal_waits_for_the_rest_of_the_request() {
         gone.dialogue.closed(Closed::ByPeer, &mut gone.out);
         assert_eq!(gone.did(), ["3001"], "{banner}");
     }
+    // Whoever sends it byte by byte is not listened to forever.
+    let mut talk = Talk::with("nginx/1.22.1");
+    talk.did();
+    talk.say(b"GET /\x01 HTTP/1.1\r\n");
+    let segments = (0..5000).take_while(|_| talk.say(b"a").is_empty()).count();
+    assert!((1000..1100).contains(&segments), "{segments}");
     // What is no request is refused at once.
     let mut talk = Talk::with("nginx/1.22.1");
     talk.did();
