@@ -1,6 +1,8 @@
 //! Conversations that nobody should have: slow, endless, garbled, all at once.
 
 use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serin_tests::{Setup, Talk, binary, client};
@@ -108,6 +110,43 @@ fn silence_ends_by_the_named_limit() {
         assert!(talk.rest().is_some(), "{service} holds on to a client that says nothing");
     }
     no_error_is_told(&sensor.said());
+}
+
+/// A byte now and then, for ever: never silent, never done.
+#[test]
+fn a_drip_ends_by_the_named_limit() {
+    const DRIPPED: [&str; 5] = ["ftp", "http", "httpproxy", "tcpbanner", "telnet"];
+    let sensor = everything().with("limits.session_time", 2).start();
+    std::thread::scope(|scope| {
+        for service in DRIPPED {
+            let port = sensor.port(service);
+            scope.spawn(move || assert!(drips_until_hung_up_on(port), "{service} lets it drip"));
+        }
+    });
+    let mut told: Vec<String> =
+        sensor.wait_for(21002, DRIPPED.len()).iter().map(|it| it.logdata().to_owned()).collect();
+    told.sort_by_key(|it| it.split("\"SERVICE\": ").nth(1).map(str::to_owned));
+    for (service, event) in DRIPPED.iter().zip(&told) {
+        assert!(event.contains(&format!("\"SERVICE\": \"{service}\"")), "{told:#?}");
+        assert!(event.contains("longer than one session may last"), "{event}");
+    }
+    no_error_is_told(&sensor.said());
+}
+
+/// Whether the server hangs up within ten seconds on a client that sends a byte five times a second.
+fn drips_until_hung_up_on(port: u16) -> bool {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    stream.set_nonblocking(true).expect("a socket of ours");
+    let mut answer = [0; 512];
+    (0..50).any(|_| {
+        // The slowness is what is played here.
+        std::thread::sleep(Duration::from_millis(200));
+        let gone = stream.write_all(b"a").is_err();
+        gone || match stream.read(&mut answer) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    })
 }
 
 #[test]
