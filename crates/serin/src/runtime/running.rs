@@ -38,6 +38,8 @@ pub(crate) struct Running {
     seconds: u64,
     /// Records what the floods' count says.
     telling: Option<JoinHandle<()>>,
+    /// Looks whether the database is still whole.
+    inspecting: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -68,6 +70,7 @@ impl Running {
             config_changed,
             seconds: 0,
             telling: None,
+            inspecting: None,
         };
         running.refresh_view();
         running
@@ -179,6 +182,12 @@ impl Running {
             self.telling = Some(tokio::spawn(async move { recorder.tell_floods(false).await }));
         }
         self.journal.save();
+        if self.seconds.is_multiple_of(INSPECT_EVERY)
+            && self.inspecting.as_ref().is_none_or(JoinHandle::is_finished)
+        {
+            let journal = self.journal.clone();
+            self.inspecting = Some(tokio::task::spawn_blocking(move || journal.inspect()));
+        }
         if self.seconds % RETIRE_EVERY == 1 {
             self.journal.retire(self.config.store.retention());
         }
@@ -314,5 +323,7 @@ const STARTED_ORDER: [&str; 19] = [
 ];
 /// Seconds between two looks for events that are too old.
 const RETIRE_EVERY: u64 = 60;
+/// Seconds between two looks whether the database is still whole.
+const INSPECT_EVERY: u64 = 10;
 /// Seconds between two tries to open a port that could not be had.
 const RETRY_EVERY: u64 = 10;

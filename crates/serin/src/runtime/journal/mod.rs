@@ -228,6 +228,16 @@ impl Journal {
         answer
     }
 
+    /// Looks at the file as another process would: the writer, which keeps pages in memory, may not
+    /// notice for a long time that somebody damaged it. Reads from the disk.
+    pub(crate) fn inspect(&self) {
+        let generation = self.shared.view.lock().generation;
+        let seen = serin_store::Reader::open(&self.shared.path).and_then(|it| it.stats());
+        if let Err(error @ Error::Corrupt { .. }) = seen {
+            let _ = self.commands.try_send(Command::Damaged { reason: error.to_string(), generation });
+        }
+    }
+
     /// From memory, where all that follows `seq` is still there.
     fn warm(&self, seq: u64, most: usize) -> Option<Vec<Arc<Record>>> {
         if *self.shared.stored.borrow() <= seq {

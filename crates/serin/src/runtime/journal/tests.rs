@@ -249,6 +249,30 @@ fn two_who_meet_one_damage_replace_the_database_once() {
     assert_eq!(moved_aside(folder.path()), 2);
 }
 
+#[tokio::test]
+async fn a_damage_that_only_others_see_is_mended_too() {
+    use std::os::unix::fs::FileExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("serin.db");
+    let (journal, _) = Journal::start(serin_store::Options::new(&path), "n".into()).unwrap();
+    journal.append(record("before")).await;
+    journal.flush().await;
+    journal.inspect();
+    journal.flush().await;
+    assert_eq!(moved_aside(folder.path()), 0, "a whole one was taken for damaged");
+    for part in ["serin.db", "serin.db-wal"] {
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(part)).unwrap();
+        file.write_all_at(&[0xa5; 8192], 0).unwrap();
+    }
+    journal.inspect();
+    journal.append(record("after")).await;
+    journal.flush().await;
+    assert_eq!(moved_aside(folder.path()), 1);
+    let kept = on_disk(&path);
+    assert!(kept.iter().any(|it| it.contains("after")), "{kept:?}");
+    journal.stop().await;
+}
+
 #[test]
 fn a_gap_in_the_numbers_hides_nothing_from_readers() {
     let folder = tempfile::tempdir().unwrap();
