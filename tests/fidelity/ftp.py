@@ -27,8 +27,6 @@ import peer
 
 # (server, probe) to reason: what may differ. A difference that no longer shows is a failure too.
 EXPECTED = {
-    ("vsftpd", "a name of 300"): "vsftpd does not ask PAM about names over 128 bytes, and waits 1 s",
-    ("vsftpd", "blanks in the name"): "vsftpd does not ask PAM about such names, and waits 1 s",
     ("proftpd", "a name of 300"): "refused at once with 501; ours asks for the password and reports both",
 }
 

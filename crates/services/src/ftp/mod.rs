@@ -221,6 +221,8 @@ impl Ftp {
         if self.face.settings.log_auth_attempt_initiated {
             out.report(Event::new(&kinds::FTP_AUTH_INITIATED));
         }
+        let name = user.text();
+        let asked = name.len() <= PAM_NAME_MAX && !name.contains(' ');
         let mut event = Event::new(&kinds::FTP_LOGIN)
             .with("PASSWORD", text(password))
             .with("USERNAME", user)
@@ -230,7 +232,7 @@ impl Ftp {
         }
         out.report(event);
         let (first, more) = product.patience;
-        let times = first + more * f64::from(self.refused);
+        let times = (first + more * f64::from(self.refused)) * if asked { 1.0 } else { product.unasked };
         let wait = self.face.settings.login_delay.mul_f64(times);
         out.wait(jitter(wait, 0.25, self.seed, self.refused.into()));
         out.send(product.refused.as_bytes());
@@ -395,6 +397,8 @@ const BACKLOG: usize = 4352;
 /// Twice the longest line: Latin-1 grows when it is written as UTF-8.
 const FIELD_MAX: usize = 8704;
 const VERB_MAX: usize = 32;
+/// The longest name that vsftpd asks PAM about.
+const PAM_NAME_MAX: usize = 128;
 const COMMANDS_MAX: usize = 64;
 
 #[cfg(test)]

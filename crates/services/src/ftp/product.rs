@@ -31,6 +31,9 @@ pub(super) struct Product {
     pub(super) remembers: bool,
     /// The wait before that, in times of the configured one: at the first, and more at each further.
     pub(super) patience: (f64, f64),
+    /// The share of that wait after which a name is refused that PAM is not asked about: one over 128
+    /// bytes, or with blanks.
+    pub(super) unasked: f64,
     /// Refusals after which the server hangs up; 0: never.
     pub(super) attempts: u8,
     /// To QUIT.
@@ -112,6 +115,7 @@ static VSFTPD: Product = Product {
     refused: "530 Login incorrect.\r\n",
     remembers: false,
     patience: (1.0, 0.0),
+    unasked: 1.0 / 3.0,
     attempts: 3,
     goodbye: "221 Goodbye.\r\n",
     features: [
@@ -148,6 +152,7 @@ static PROFTPD: Product = Product {
     remembers: false,
     // It asks PAM only about names that exist here; none does.
     patience: (0.0, 0.0),
+    unasked: 1.0,
     attempts: 3,
     goodbye: "221 Goodbye.\r\n",
     features: [
@@ -257,6 +262,7 @@ static PURE_FTPD: Product = Product {
     refused: "530 Login authentication failed\r\n",
     remembers: true,
     patience: (5.0 / 3.0, 1.0),
+    unasked: 1.0,
     attempts: 6,
     goodbye: "221-Goodbye. You uploaded 0 and downloaded 0 kbytes.\r\n221 Logout.\r\n",
     features: [PURE_FEATURES, PURE_FEATURES],
@@ -315,6 +321,7 @@ static MICROSOFT: Product = Product {
     refused: "530 User cannot log in.\r\n",
     remembers: false,
     patience: (0.0, 0.0),
+    unasked: 1.0,
     attempts: 0,
     goodbye: "221 Goodbye.\r\n",
     features: [MICROSOFT_FEATURES, MICROSOFT_FEATURES],
