@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -155,18 +156,24 @@ fn a_database_cut_in_the_middle_is_moved_aside() {
     });
 }
 
-#[test]
-fn a_full_disk_stops_nothing_and_loses_nothing() {
+/// An FTP sensor whose state folder is a small disk of its own, in a mount namespace of its own: gone
+/// with the process. `mount` is the shell's part before the sensor starts, told where the folder is.
+fn on_a_small_disk(mount: impl Fn(&str) -> String) -> Option<(Sensor, PathBuf)> {
     if !nix::unistd::geteuid().is_root() {
         println!("not run: only root can mount a small disk");
-        return;
+        return None;
     }
     let setup = Setup::of(&["ftp"]);
     let state = setup.folder().join("state");
     fs::create_dir(&state).expect("a folder");
-    // A disk of its own, in a mount namespace of its own: gone with the process.
-    let script = format!("mount -t tmpfs -o size=3m,mode=0777 none '{}' && exec \"$@\"", state.display());
-    let sensor = setup.inside(&["unshare", "-m", "sh", "-c", &script, "sh"]).start();
+    let script = format!("{} exec \"$@\"", mount(&state.display().to_string()));
+    Some((setup.inside(&["unshare", "-m", "sh", "-c", &script, "sh"]).start(), state))
+}
+
+#[test]
+fn a_full_disk_stops_nothing_and_loses_nothing() {
+    let mount = |state: &str| format!("mount -t tmpfs -o size=3m,mode=0777 none '{state}' &&");
+    let Some((sensor, state)) = on_a_small_disk(mount) else { return };
     let pid = sensor.pid().to_string();
     let within = |command: &str| {
         let outcome = client("nsenter", &["-t", &pid, "-m", "sh", "-c", command]);
@@ -198,21 +205,15 @@ fn a_full_disk_stops_nothing_and_loses_nothing() {
 
 #[test]
 fn a_disk_that_is_full_at_the_start_stops_nothing_either() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("not run: only root can mount a small disk");
-        return;
-    }
-    let setup = Setup::of(&["ftp"]);
-    let state = setup.folder().join("state");
-    fs::create_dir(&state).expect("a folder");
     // The log says that it runs only when that can be stored, so room is made a little later.
-    let script = format!(
-        "mount -t tmpfs -o size=1m,mode=0777 none '{0}' && mkdir '{0}/certificates' '{0}/panics' && touch '{0}/serin.db' && \
-         dd if=/dev/zero of='{0}/fill' bs=4096 2>/dev/null; \
-         (sleep 2; rm -f '{0}/fill'; mount -o remount,size=9m '{0}') & exec \"$@\"",
-        state.display()
-    );
-    let mut sensor = setup.inside(&["unshare", "-m", "sh", "-c", &script, "sh"]).start();
+    let mount = |state: &str| {
+        format!(
+            "mount -t tmpfs -o size=1m,mode=0777 none '{state}' && mkdir '{state}/certificates' '{state}/panics' && \
+             touch '{state}/serin.db' && dd if=/dev/zero of='{state}/fill' bs=4096 2>/dev/null; \
+             (sleep 2; rm -f '{state}/fill'; mount -o remount,size=9m '{state}') &"
+        )
+    };
+    let Some((mut sensor, _)) = on_a_small_disk(mount) else { return };
     assert!(sensor.said().contains("events wait in memory"), "{}", sensor.said());
     let told = sensor.wait_for(1003, 1);
     assert!(told.iter().any(|it| it.line.contains("could not be opened")), "{told:#?}");
