@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 
 use crate::json::escape_into;
 use crate::kinds::{Intent, Kind, Ports, Severity};
-use crate::tainted::show;
+use crate::tainted::{Tainted, show};
 use crate::value::{Value, encode_members};
 
 /// Microseconds since 1970-01-01 00:00 UTC.
@@ -91,6 +91,13 @@ impl Event {
     #[must_use]
     pub fn new(kind: &'static Kind) -> Self {
         Self { kind, fields: Vec::new() }
+    }
+
+    /// What the sensor says of itself, nested as OpenCanary's consumers expect it. `kind` is one of
+    /// the housekeeping kinds, which all have the field `msg`.
+    #[must_use]
+    pub fn saying(kind: &'static Kind, text: impl Into<Value>) -> Self {
+        Self::new(kind).with("msg", Value::Map(vec![(Tainted::new(b"logdata", 16), text.into())]))
     }
 
     /// Adds one field.
@@ -279,7 +286,6 @@ fn readable(value: Option<&serde_json::Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tainted;
     use crate::kinds;
 
     fn record(event: &Event) -> Record {
@@ -316,8 +322,7 @@ mod tests {
     #[test]
     fn unknown_ends_and_odd_port_types_keep_their_shape() {
         let nothing = Endpoint::default();
-        let started = Event::new(&kinds::MESSAGE)
-            .with("msg", Value::Map(vec![(Tainted::new(b"logdata", 9), "Canary running!!!".into())]));
+        let started = Event::saying(&kinds::MESSAGE, "Canary running!!!");
         let line = Record { source: nothing, target: nothing, ..record(&started) }.line();
         assert!(line.starts_with(r#"{"dst_host": "", "dst_port": -1, "#), "{line}");
         assert!(
@@ -339,8 +344,7 @@ mod tests {
     #[test]
     fn a_sentence_names_who_and_what_but_never_the_password() {
         assert_eq!(record(&login()).sentence(), "127.0.0.1 tried to log in to FTP as admin");
-        let says = Value::Map(vec![(Tainted::new(b"logdata", 9), "Canary running!!!".into())]);
-        let started = record(&Event::new(&kinds::MESSAGE).with("msg", says));
+        let started = record(&Event::saying(&kinds::MESSAGE, "Canary running!!!"));
         assert_eq!(started.sentence(), "the sensor says: Canary running!!!");
         let hostile = Event::new(&kinds::FTP_LOGIN).with("USERNAME", Tainted::new(b"\x1b[31m\xff", 64));
         assert_eq!(record(&hostile).sentence(), "127.0.0.1 tried to log in to FTP as \\u{1b}[31m\\xff");

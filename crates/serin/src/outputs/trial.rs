@@ -1,6 +1,6 @@
 //! `serin outputs test NAME`: one labelled event for one output, outside of the journal.
 
-use serin_event::{Event, Record, Tainted, Timestamp, Value, kinds};
+use serin_event::{Event, Record, Timestamp, kinds};
 use tokio::time::timeout;
 
 use super::{Delivery, Outcome, OutputConf};
@@ -49,8 +49,7 @@ fn record(name: &str) -> Record {
     let text = format!(
         "This is a test of the output {name}, asked for with `serin outputs test`. Nothing happened."
     );
-    let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.into())]);
-    let event = Event::new(&kinds::MESSAGE).with("msg", message);
+    let event = Event::saying(&kinds::MESSAGE, text);
     let now = jiff::Zoned::now();
     let time = Timestamp(now.timestamp().as_microsecond());
     Record::of(&event, time, now.offset().seconds(), "serin-outputs-test")

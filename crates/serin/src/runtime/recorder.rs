@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use parking_lot::{Mutex, RwLock};
-use serin_event::{Endpoint, Event, Kind, Record, Tainted, Value, kinds};
+use serin_event::{Event, Kind, Record, Tainted, Value, kinds};
 use tokio::sync::Semaphore;
 
 use super::clock;
@@ -177,8 +177,7 @@ impl Recorder {
         if rules.ignore.drops(None, kind.logtype) {
             return;
         }
-        let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.into())]);
-        let record = make(&rules, &Event::new(kind).with("msg", message), None);
+        let record = make(&rules, &Event::saying(kind, text), None);
         self.keep(record).await;
     }
 
@@ -220,19 +219,10 @@ impl Recorder {
 
 fn make(rules: &Rules, event: &Event, at: Option<&Conversation>) -> Record {
     let time = clock::now();
-    let details = if event.kind.details.is_empty() { "{}".to_owned() } else { event.details() };
-    Record {
-        seq: 0,
-        time,
-        utc_offset: clock::utc_offset(time),
-        node_id: rules.node_id.clone(),
-        session: at.map_or(0, |it| it.session),
-        kind: event.kind,
-        source: at.map(|it| it.peer.into()).unwrap_or_default(),
-        target: at.map(|it| Endpoint::from(it.local)).unwrap_or_default(),
-        honeycred: None,
-        logdata: event.logdata().into(),
-        details: details.into(),
+    let record = Record::of(event, time, clock::utc_offset(time), rules.node_id.clone());
+    match at {
+        None => record,
+        Some(at) => Record { session: at.session, source: at.peer.into(), target: at.local.into(), ..record },
     }
 }
 

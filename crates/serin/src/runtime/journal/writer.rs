@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serin_event::{Event, Record, Tainted, Timestamp, Value, kinds};
+use serin_event::{Event, Record, kinds};
 use serin_store::{DeadLetter, Error, Found, Options, ReaderState, Retention, Store};
 use tokio::sync::{mpsc, oneshot};
 
@@ -389,22 +389,9 @@ impl Writer {
 
     /// A record in which the store speaks of itself.
     fn note(&self, text: &str) -> Record {
-        let message = Value::Map(vec![(Tainted::new(b"logdata", 16), text.to_owned().into())]);
-        let event = Event::new(&kinds::ERROR).with("msg", message);
-        let time: Timestamp = clock::now();
-        Record {
-            seq: 0,
-            time,
-            utc_offset: clock::utc_offset(time),
-            node_id: self.node_id.clone(),
-            session: 0,
-            kind: event.kind,
-            source: serin_event::Endpoint::default(),
-            target: serin_event::Endpoint::default(),
-            honeycred: None,
-            logdata: event.logdata().into(),
-            details: "{}".into(),
-        }
+        let time = clock::now();
+        let event = Event::saying(&kinds::ERROR, text.to_owned());
+        Record::of(&event, time, clock::utc_offset(time), self.node_id.clone())
     }
 }
 
