@@ -83,7 +83,7 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
             let why = format!(
                 "console.listen: {address} cannot be opened: {error}; choose another, or \"\" for none"
             );
-            unavailable.push(Unavailable { service: "console", why });
+            unavailable.push(Unavailable { service: sensor::CONSOLE, why });
             None
         }
         None => None,

@@ -229,10 +229,8 @@ impl Talk {
             }
         }
         // The conversation is over or starts anew, but what the peer did is told all the same.
-        for action in actions {
-            if let Action::Report(event) = action {
-                Box::pin(self.report(event)).await;
-            }
+        if actions.len() > 0 {
+            Box::pin(self.report_all(actions)).await;
         }
         if matches!(result, Ok(None)) {
             self.send(stream, outbox.take()).await?;
@@ -430,14 +428,19 @@ impl Talk {
         self.report(event).await;
     }
 
-    /// Records the reports among the actions that were never done.
-    async fn report_rest(&mut self) {
-        let rest: Vec<Action> = self.out.drain().collect();
-        for action in rest {
+    /// Records the reports among actions that are not done any more.
+    async fn report_all(&mut self, undone: impl IntoIterator<Item = Action>) {
+        for action in undone {
             if let Action::Report(event) = action {
                 self.report(event).await;
             }
         }
+    }
+
+    /// The same for what the dialogue wanted last.
+    async fn report_rest(&mut self) {
+        let rest: Vec<Action> = self.out.drain().collect();
+        self.report_all(rest).await;
     }
 
     fn ending(&self, reason: &str) -> Event {

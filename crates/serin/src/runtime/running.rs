@@ -17,7 +17,7 @@ use super::greeting::{Greeting, shown};
 use super::journal::Journal;
 use super::management::{Facts, View, router};
 use super::privileges;
-use super::sensor::{Sensor, Unavailable};
+use super::sensor::{CONSOLE, Sensor, Unavailable};
 use crate::config::{Complaints, Config};
 use crate::outputs::manager::Manager;
 
@@ -192,7 +192,9 @@ impl Running {
             self.journal.retire(self.config.store.retention());
         }
         self.look_for_configuration(false).await;
-        if !self.unavailable.is_empty() && self.seconds.is_multiple_of(RETRY_EVERY) {
+        // The console is not tried again, and alone is no reason to build every service anew.
+        let missing = self.unavailable.iter().any(|it| it.service != CONSOLE);
+        if missing && self.seconds.is_multiple_of(RETRY_EVERY) {
             self.retry_unavailable().await;
         }
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
@@ -200,7 +202,7 @@ impl Running {
 
     /// The console is opened at the start alone; what was wrong with it stays wrong.
     fn console_problem(&self) -> Option<Unavailable> {
-        self.unavailable.iter().find(|it| it.service == "console").cloned()
+        self.unavailable.iter().find(|it| it.service == CONSOLE).cloned()
     }
 
     /// What could not be served at the start may be possible by now.

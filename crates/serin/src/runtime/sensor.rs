@@ -41,6 +41,9 @@ pub(crate) struct Unavailable {
     pub(crate) why: String,
 }
 
+/// What stands for a service's name where the console cannot be served.
+pub(crate) const CONSOLE: &str = "console";
+
 /// All ports that `config` wants. What cannot be had is told and left out.
 pub(crate) fn wanted(config: &Config, certificates: &mut Certificates) -> (Vec<Wanted>, Vec<Unavailable>) {
     let conf = &Conf::clone(&config.services).with_identity(certificates.identity().clone());
@@ -213,12 +216,16 @@ impl Sensor {
                 self.listeners.insert(place, running);
                 continue;
             }
-            let socket = open(&wanted, only_v6(config));
-            if let Err(error) = socket.and_then(|it| self.serve(wanted, it, config)) {
+            if let Err(error) = self.open_and_serve(wanted, config) {
                 unavailable.push(error);
             }
         }
         unavailable
+    }
+
+    fn open_and_serve(&mut self, wanted: Wanted, config: &Config) -> Result<(), Unavailable> {
+        let socket = open(&wanted, only_v6(config))?;
+        self.serve(wanted, socket, config)
     }
 
     /// Stops serving all ports but `kept`. Their sockets are closed when this returns, so that
@@ -247,8 +254,7 @@ impl Sensor {
                 continue;
             }
             let name = format!("{} is served on port {} now", wanted.service.name, wanted.listening.port);
-            let socket = open(&wanted, only_v6(config));
-            match socket.and_then(|it| self.serve(wanted, it, config)) {
+            match self.open_and_serve(wanted, config) {
                 Ok(()) => served.push(name),
                 Err(error) => unavailable.push(error),
             }
