@@ -107,6 +107,9 @@ pub struct Opening {
     pub local: SocketAddr,
     /// Differs for each connection: for challenges, nonces, jitter. A replay gives the same.
     pub seed: u64,
+    /// Differs for each connection and nobody can guess it: what keys are made from. A replay gives
+    /// the same.
+    pub secret: [u8; 32],
     /// What TLS said, where the listener speaks it from the first byte.
     pub tls: Option<TlsPeer>,
 }

@@ -25,6 +25,7 @@ mod http_syntax;
 mod httpproxy;
 mod https;
 pub mod replay;
+pub mod ssh;
 mod tcpbanner;
 mod telnet;
 #[cfg(test)]

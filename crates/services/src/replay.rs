@@ -268,6 +268,7 @@ pub(crate) fn opened(listening: &Listening, plain: bool) -> (Box<dyn Dialogue>, 
         peer: ([192, 0, 2, 7], 40000).into(),
         local: ([192, 0, 2, 1], listening.port).into(),
         seed: 1,
+        secret: [1; 32],
         tls: inside.then(TlsPeer::default),
     };
     let (mut dialogue, mut out) = ((listening.open)(), Actions::new(NOW));

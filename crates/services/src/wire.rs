@@ -38,6 +38,15 @@ impl<'a> Reader<'a> {
         self.array(field).map(|it| u16::from_be_bytes(*it))
     }
 
+    /// The next four bytes, big-endian.
+    ///
+    /// # Errors
+    ///
+    /// When fewer are left.
+    pub fn u32(&mut self, field: &'static str) -> Result<u32, Short> {
+        self.array(field).map(|it| u32::from_be_bytes(*it))
+    }
+
     /// The next `length` bytes.
     ///
     /// # Errors

@@ -56,6 +56,14 @@ enum Heard {
     Told(&'static str),
 }
 
+/// Fresh random bytes.
+fn secret() -> Result<[u8; 32], End> {
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| End::Closed(Closed::ByLimit("no random numbers to be had")))?;
+    Ok(bytes)
+}
+
 struct Talk {
     port: Arc<Port>,
     seat: Seat,
@@ -111,6 +119,7 @@ impl Talk {
             peer: self.at.peer,
             local: self.at.local,
             seed: self.at.session,
+            secret: secret()?,
             tls: self.tls.clone(),
         };
         self.call(|talk| {

@@ -1,0 +1,80 @@
+//! SSH: agrees on keys as the claimed server does, and refuses every login.
+//!
+//! A client sees the identification, the algorithms, the texts and the timing of the server that
+//! `ssh.version` names (`profile/`). RFC 4251 to 4254, 4256, 4419, 5656, 8308, 8332, 8731, and what
+//! OpenSSH, Dropbear and Cisco IOS add.
+//!
+//! | module | part |
+//! |---|---|
+//! | `transport` | the state of a connection: identification, key exchange, disconnects |
+//! | `packet`, `cipher`, `mac`, `umac`, `compression` | binary packets in both directions |
+//! | `kex`, `hostkey`, `keys` | agreeing on keys |
+//! | `auth`, `session` | who a client says it is, and what it asks for once accepted |
+//! | `profile` | what each product and version says: data |
+//! | `client` | our own small client, for tests and load |
+#![allow(dead_code, reason = "the parts are joined one after the other")]
+
+mod auth;
+mod cipher;
+pub mod hostkey;
+mod kex;
+mod packet;
+mod profile;
+mod random;
+mod wire;
+
+use std::time::Duration;
+
+use serin_event::{Event, Tainted};
+
+use crate::settings;
+use hostkey::HostKeys;
+use profile::Profile;
+use wire::Message;
+
+settings! { "ssh" {
+    /// How the server introduces itself. It also chooses the algorithms, texts and timing that a
+    /// client sees: those of the nearest version of OpenSSH, Dropbear or Cisco IOS that is known.
+    version: String = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10".into(), opencanary "SSH-2.0-OpenSSH_5.1p1 Debian-5";
+    /// A folder with host keys to take over once, such as OpenCanary's `id_rsa` and `id_dsa`. Keys
+    /// live in the state directory from then on.
+    key_path: String = String::new(), opencanary "/var/tmp";
+    /// A text shown before the login. `\r` and `\n` in it stand for line endings.
+    preauth_banner: String = String::new();
+    /// Seconds until a wrong password is refused, varied as PAM does, where the claimed server lets
+    /// a client wait; 0 refuses at once.
+    login_delay: Duration = Duration::from_secs(2);
+} }
+
+/// What all connections share.
+struct Face {
+    settings: Settings,
+    profile: &'static Profile,
+    host_keys: HostKeys,
+}
+
+/// What is known of a client once keys are agreed on.
+struct Client {
+    /// Its identification line, without the ending.
+    identification: Tainted,
+    /// MD5 of what it offered (<https://github.com/salesforce/hassh>), 32 hex digits.
+    hassh: String,
+    /// The first exchange hash: what signatures are made over.
+    session_id: Vec<u8>,
+    /// `SESSION` of the event that reported the connection.
+    session: u64,
+}
+
+/// What authentication and sessions want done, in this order.
+enum Want {
+    /// Send this message.
+    Send(Message),
+    /// Let time pass.
+    Wait(Duration),
+    /// Report an event.
+    Report(Event),
+    /// Say why (RFC 4253 section 11.1), then hang up.
+    Disconnect(u32, String),
+    /// Hang up.
+    Close,
+}

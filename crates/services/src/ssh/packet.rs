@@ -1,0 +1,1 @@
+//! Binary packets (RFC 4253 section 6).
