@@ -17,7 +17,9 @@
 mod auth;
 mod cipher;
 pub mod hostkey;
+mod identification;
 mod kex;
+mod kexinit;
 mod packet;
 mod profile;
 mod random;
@@ -29,6 +31,7 @@ use serin_event::{Event, Tainted};
 
 use crate::settings;
 use hostkey::HostKeys;
+use kexinit::Shown;
 use profile::Profile;
 use wire::Message;
 
@@ -57,8 +60,8 @@ struct Face {
 struct Client {
     /// Its identification line, without the ending.
     identification: Tainted,
-    /// MD5 of what it offered (<https://github.com/salesforce/hassh>), 32 hex digits.
-    hassh: String,
+    /// What it offered in its first KEXINIT, with its HASSH.
+    offered: Shown,
     /// The first exchange hash: what signatures are made over.
     session_id: Vec<u8>,
     /// `SESSION` of the event that reported the connection.

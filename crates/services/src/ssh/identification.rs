@@ -1,0 +1,124 @@
+//! Identification lines (RFC 4253 section 4.2), read as each product reads them.
+
+/// What a client's first bytes amount to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard<'b> {
+    /// Not a whole line yet.
+    More,
+    /// An identification, and what follows it.
+    Line(&'b [u8], &'b [u8]),
+    /// No identification, or none that can be spoken with: what was read of it, and what follows.
+    Refused(Refusal, &'b [u8], &'b [u8]),
+}
+
+/// Why there will be no conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is no identification.
+    Invalid,
+    /// It is one of another major version.
+    Version,
+    /// It is that of a scanner which OpenSSH hangs up on without a word.
+    Scanner,
+}
+
+/// Most bytes of a line, without its ending: OpenSSH's `SSH_MAX_BANNER_LEN`.
+pub(crate) const LINE_MAX: usize = 8192;
+
+/// Reads as OpenSSH since 7.8 does (`kex_exchange_identification`): up to LF, one CR before it; a NUL
+/// or anything between CR and LF ends it at once.
+pub(crate) fn read(bytes: &[u8]) -> Heard<'_> {
+    let mut carriage = false;
+    for (at, &byte) in bytes.iter().enumerate() {
+        let after = bytes.get(at.saturating_add(1)..).unwrap_or_default();
+        let line = bytes.get(..at).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match byte {
+            b'\n' => return whole(line, after),
+            b'\r' => carriage = true,
+            _ if byte == 0 || carriage || at >= LINE_MAX => {
+                return Heard::Refused(Refusal::Invalid, line, after);
+            }
+            _ => {}
+        }
+    }
+    Heard::More
+}
+
+/// Judges a whole line.
+fn whole<'b>(line: &'b [u8], after: &'b [u8]) -> Heard<'b> {
+    let Some((major, minor, software)) = parts(line) else {
+        return Heard::Refused(Refusal::Invalid, line, after);
+    };
+    if !(major == 2 || major == 1 && minor == 99) {
+        return Heard::Refused(Refusal::Version, line, after);
+    }
+    // OpenSSH's compat.c knows two scanners by name.
+    if software.starts_with(b"Probe-") || software.starts_with(b"SSH_Version_Mapper") {
+        return Heard::Refused(Refusal::Scanner, line, after);
+    }
+    Heard::Line(line, after)
+}
+
+/// `SSH-MAJOR.MINOR-SOFTWARE`, as C's `sscanf` takes it: numbers may have signs and blanks before
+/// them, and the software at least one character.
+fn parts(line: &[u8]) -> Option<(i64, i64, &[u8])> {
+    let (major, rest) = integer(line.strip_prefix(b"SSH-")?)?;
+    let (minor, rest) = integer(rest.strip_prefix(b".")?)?;
+    let software = rest.strip_prefix(b"-").filter(|it| !it.is_empty())?;
+    Some((major, minor, software))
+}
+
+/// What `%d` takes. Larger numbers than fit are as good as any other that is no version.
+fn integer(text: &[u8]) -> Option<(i64, &[u8])> {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, text),
+    };
+    let end = digits.iter().position(|it| !it.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at_checked(end).filter(|it| !it.0.is_empty())?;
+    let number = digits.iter().fold(0_i64, |sum, digit| {
+        sum.saturating_mul(10).saturating_add(i64::from(digit.saturating_sub(b'0')))
+    });
+    Some((if negative { number.saturating_neg() } else { number }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(bytes: &[u8]) -> Option<Refusal> {
+        match read(bytes) {
+            Heard::Refused(why, ..) => Some(why),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_usual_line_is_taken_with_either_ending() {
+        assert_eq!(read(b"SSH-2.0-x y\r\nrest"), Heard::Line(b"SSH-2.0-x y", b"rest"));
+        assert_eq!(read(b"SSH-2.0-x\n"), Heard::Line(b"SSH-2.0-x", b""));
+        assert_eq!(read(b"SSH-1.99-x\n"), Heard::Line(b"SSH-1.99-x", b""));
+        assert_eq!(read(b"SSH-2.0-x\r"), Heard::More);
+    }
+
+    #[test]
+    fn what_openssh_refuses_is_refused_for_the_same_reason() {
+        for line in
+            [&b"\n"[..], b"GET / HTTP/1.0\r\n", b"SSH-2.0\n", b"SSH-2.0-\r\n", b"SSH-2.0-a\r \n", b"S\0"]
+        {
+            assert_eq!(refused(line), Some(Refusal::Invalid), "{}", line.escape_ascii());
+        }
+        assert_eq!(refused(b"SSH-1.5-x\n"), Some(Refusal::Version));
+        assert_eq!(refused(b"SSH-1337.0-x\n"), Some(Refusal::Version));
+        assert_eq!(refused(b"SSH-2.0-Probe-1\n"), Some(Refusal::Scanner));
+    }
+
+    #[test]
+    fn an_endless_line_ends_where_openssh_ends_it() {
+        assert_eq!(read(&[b'x'; LINE_MAX]), Heard::More);
+        assert_eq!(refused(&[b'x'; LINE_MAX + 1]), Some(Refusal::Invalid));
+    }
+}
