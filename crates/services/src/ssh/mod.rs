@@ -20,6 +20,7 @@ pub mod hostkey;
 mod identification;
 mod kex;
 mod kexinit;
+mod keys;
 mod packet;
 mod profile;
 mod random;

@@ -1,1 +1,217 @@
-//! Key exchange methods.
+//! Key exchange methods: what client and server tell each other to share a secret.
+//!
+//! RFC 4253 section 8, RFC 4419, RFC 5656, RFC 8268, RFC 8731, draft-ietf-sshm-ntruprime-ssh,
+//! draft-ietf-sshm-mlkem-hybrid-kex. The checks and their order are those of OpenSSH 9.2
+//! (kexgen.c, kexgexs.c and what they call).
+//!
+//! The exchange hash, the host key and its signature are the transport's business. Everything
+//! secret is drawn from the connection's generator, so that a session replays.
+
+mod curve;
+pub(crate) mod initiator;
+
+use aws_lc_rs::digest;
+
+pub(crate) use aws_lc_rs::digest::Algorithm as Hash;
+use curve::Curve;
+
+use super::random::Random;
+use super::wire::Message;
+use crate::wire::Reader;
+
+/// One key exchange method.
+#[derive(Debug)]
+pub(crate) struct Method {
+    /// As in the name-list of KEXINIT.
+    pub(crate) name: &'static str,
+    /// Makes the exchange hash and derives the keys.
+    pub(crate) hash: &'static Hash,
+    kind: Kind,
+}
+
+/// What a method computes.
+#[derive(Debug)]
+enum Kind {
+    /// Diffie-Hellman on this curve.
+    Curve(Curve),
+}
+
+/// All methods there are.
+static METHODS: &[Method] = &[
+    Method { name: "curve25519-sha256", hash: &digest::SHA256, kind: Kind::Curve(Curve::X25519) },
+    Method { name: "curve25519-sha256@libssh.org", hash: &digest::SHA256, kind: Kind::Curve(Curve::X25519) },
+    Method { name: "ecdh-sha2-nistp256", hash: &digest::SHA256, kind: Kind::Curve(Curve::P256) },
+    Method { name: "ecdh-sha2-nistp384", hash: &digest::SHA384, kind: Kind::Curve(Curve::P384) },
+    Method { name: "ecdh-sha2-nistp521", hash: &digest::SHA512, kind: Kind::Curve(Curve::P521) },
+];
+
+/// The method of this name.
+pub(crate) fn find(name: &[u8]) -> Option<&'static Method> {
+    METHODS.iter().find(|it| it.name.as_bytes() == name)
+}
+
+/// What both sides share once a method is through.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    /// The method's hash.
+    pub(crate) hash: &'static Hash,
+    /// The fields of the exchange hash between the host key and the secret, encoded.
+    pub(crate) exchanged: Vec<u8>,
+    /// The secret, encoded as the last field of the exchange hash: `mpint`, or `string` of the hybrids.
+    pub(crate) shared: Vec<u8>,
+    /// Number of the server's last message.
+    pub(crate) reply: u8,
+    /// Its field between the host key and the signature, encoded.
+    pub(crate) public: Vec<u8>,
+}
+
+/// What to do after a client's message.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Send this, and wait for the next.
+    Send(Message),
+    /// The secret is there: sign and reply.
+    Agreed(Agreed),
+}
+
+/// What is wrong with a message. All but the first end the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No message of this number is expected now. The exchange goes on.
+    Unexpected,
+    /// It ends within a field, or a finite-field public value is out of range or too simple.
+    Incomplete,
+    /// Something follows its last field.
+    Trailing,
+    /// A string claims more than any packet could hold.
+    StringTooLarge,
+    /// A number that must be positive is negative.
+    Negative,
+    /// A number of more than 16384 bits.
+    NumberTooLarge,
+    /// A curve point of no or more than 133 bytes.
+    PointTooLarge,
+    /// Not a curve point.
+    Format,
+    /// A Curve25519 or hybrid public value of the wrong length, or an ML-KEM key out of range.
+    Signature,
+    /// A Curve25519 public value of low order: everyone would know the secret.
+    LowOrder,
+}
+
+impl Fault {
+    /// OpenSSH's words for it (ssherr.c), as its log has them.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Unexpected => "protocol error",
+            Self::Incomplete => "incomplete message",
+            Self::Trailing => "unexpected bytes remain after decoding",
+            Self::StringTooLarge => "string is too large",
+            Self::Negative => "bignum is negative",
+            Self::NumberTooLarge => "bignum is too large",
+            Self::PointTooLarge => "elliptic curve point is too large",
+            Self::Format => "invalid format",
+            Self::Signature => "incorrect signature",
+            Self::LowOrder => "key contains invalid elliptic curve value",
+        }
+    }
+}
+
+/// Which groups a server hands out in a group exchange (RFC 4419).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Groups {
+    /// Bits of the smallest.
+    pub(crate) min: u32,
+    /// Bits of the largest.
+    pub(crate) max: u32,
+    /// Whether it takes the request of the drafts, message 30 with a single size. OpenSSH did
+    /// until 6.8.
+    pub(crate) old_request: bool,
+}
+
+impl Groups {
+    /// OpenSSH since 7.2.
+    pub(crate) const OPENSSH: Self = Self { min: 2048, max: 8192, old_request: false };
+}
+
+/// One running exchange on the server's side.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    method: &'static Method,
+    groups: Groups,
+    state: State,
+}
+
+/// What is expected of the client.
+#[derive(Debug)]
+enum State {
+    /// Its public value (message 30).
+    Public,
+    /// Nothing more.
+    Done,
+}
+
+impl Exchange {
+    /// One that has not heard anything yet.
+    pub(crate) fn new(method: &'static Method, groups: Groups) -> Self {
+        Self { method, groups, state: State::Public }
+    }
+
+    /// Takes a message between 30 and 49, without its number.
+    ///
+    /// # Errors
+    ///
+    /// See [`Fault`]. Nothing costly is computed then, except for a Curve25519 value of low order.
+    pub(crate) fn message(&mut self, number: u8, fields: &[u8], random: &mut Random) -> Result<Step, Fault> {
+        match (&self.state, number) {
+            (State::Public, INIT) => {
+                self.state = State::Done;
+                self.public(fields, random).map(Step::Agreed)
+            }
+            _ => Err(Fault::Unexpected),
+        }
+    }
+
+    /// Both public values of a method that takes one message from each side.
+    fn public(&self, fields: &[u8], random: &mut Random) -> Result<Agreed, Fault> {
+        let mut fields = Reader(fields);
+        let theirs = string(&mut fields)?;
+        end(fields)?;
+        let Answer { public, shared } = match self.method.kind {
+            Kind::Curve(curve) => curve::answer(curve, theirs, random)?,
+        };
+        let exchanged = Message::part().string(theirs).raw(&public).0;
+        Ok(Agreed { hash: self.method.hash, exchanged, shared, reply: REPLY, public })
+    }
+}
+
+/// A server's answer to a public value, both encoded.
+struct Answer {
+    public: Vec<u8>,
+    shared: Vec<u8>,
+}
+
+/// The next string.
+fn string<'a>(fields: &mut Reader<'a>) -> Result<&'a [u8], Fault> {
+    let length = fields.u32("length").map_err(|_| Fault::Incomplete)?;
+    if length > STRING_MAX {
+        return Err(Fault::StringTooLarge);
+    }
+    let length = usize::try_from(length).map_err(|_| Fault::StringTooLarge)?;
+    fields.take(length, "string").map_err(|_| Fault::Incomplete)
+}
+
+/// Nothing follows.
+fn end(rest: Reader<'_>) -> Result<(), Fault> {
+    if rest.0.is_empty() { Ok(()) } else { Err(Fault::Trailing) }
+}
+
+/// `SSH_MSG_KEXDH_INIT`, `SSH_MSG_KEX_ECDH_INIT`, `SSH_MSG_KEX_HYBRID_INIT`.
+const INIT: u8 = 30;
+/// The answer.
+const REPLY: u8 = 31;
+/// OpenSSH: `SSHBUF_SIZE_MAX - 4`.
+const STRING_MAX: u32 = 0x800_0000 - 4;
+
+#[cfg(test)]
+mod tests;
