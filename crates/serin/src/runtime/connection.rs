@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::clock;
 use super::port::{Port, TlsMode};
 use super::recorder::Conversation;
-use super::seats::Seat;
+use super::seats::{Held, Seat};
 use super::stream::Stream;
 use super::tls;
 
@@ -72,6 +72,8 @@ struct Talk {
     out: Actions,
     /// What the dialogue could not use yet.
     held: Vec<u8>,
+    /// Room for it, where it is much.
+    room: Option<Held>,
     /// The first bytes, for an event about a peer that did nothing else.
     first: Vec<u8>,
     received: u64,
@@ -95,6 +97,7 @@ impl Talk {
             dialogue: None,
             out: Actions::new(serin_event::Timestamp(0)),
             held: Vec::new(),
+            room: None,
             first: Vec::new(),
             received: 0,
             opened: now,
@@ -173,10 +176,12 @@ impl Talk {
             Ok(rest) if rest <= self.port.service.backlog || rest < held.len() => {
                 let used = held.len().saturating_sub(rest);
                 self.unfed = used > 0 && rest > 0;
-                if rest > 0 {
-                    self.held = held.get(used..).unwrap_or_default().to_vec();
-                }
-                return Ok(());
+                self.held = match rest {
+                    0 => Vec::new(),
+                    _ if used == 0 => held,
+                    _ => held.get(used..).unwrap_or_default().to_vec(),
+                };
+                return self.find_room();
             }
             Ok(_) => "more bytes of one message than are held",
             Err(Broken(limit)) => limit,
@@ -184,6 +189,19 @@ impl Talk {
         // What was answered before the limit is still sent.
         self.act(stream).await?;
         Err(End::Closed(Closed::ByLimit(limit)))
+    }
+
+    /// Counts what is held of this peer against what is held of all; a little is nobody's concern.
+    fn find_room(&mut self) -> Result<(), End> {
+        self.room = None;
+        if self.held.len() > UNCOUNTED {
+            self.room = self.seat.hold(self.held.len());
+            if self.room.is_none() {
+                let limit = "more unfinished messages than are held for all peers";
+                return Err(End::Closed(Closed::ByLimit(limit)));
+            }
+        }
+        Ok(())
     }
 
     /// Runs a piece of the dialogue. A panic ends this connection and nothing else.
@@ -481,6 +499,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 const TLS_PATIENCE: Duration = Duration::from_secs(20);
 /// As much as OpenCanary's banner service shows of what it was sent.
 const FIRST_BYTES: usize = 255;
+/// Bytes of an unfinished message that count as nothing.
+pub(super) const UNCOUNTED: usize = 4096;
 
 thread_local! {
     /// One read's worth, shared by all connections of a worker thread.

@@ -11,13 +11,14 @@ use serin_services::Service;
 use serin_services::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opener, Opening};
 use tokio::net::TcpListener;
 
+use super::connection::UNCOUNTED;
 use super::floods::Floods;
 use super::journal::Journal;
 use super::listener::{bind, serve};
 use super::metrics::Metrics;
 use super::port::{Limits, Port, TlsMode};
 use super::recorder::{Recorder, Rules};
-use super::seats::Seats;
+use super::seats::{HELD_MAX, Seats};
 
 static SERVICE: Service = Service {
     name: "template",
@@ -27,7 +28,7 @@ static SERVICE: Service = Service {
     opencanary_port: 1,
     keys: &[],
     events: &[&kinds::EXAMPLE],
-    backlog: 64,
+    backlog: 8192,
     idle: Duration::from_millis(400),
     build: |_| Ok(Vec::new()),
 };
@@ -172,13 +173,23 @@ async fn a_peer_that_leaves_is_a_touch_with_its_first_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_rules_are_events_that_name_them() {
-    let house = House::open(200, 0);
+    let house = House::open(10_000, 0);
     let (_, records) = house.visit(b"b", 1).await;
     assert!(records[0].logdata.contains("a rule of the house"), "{}", records[0].logdata);
-    let (_, records) = house.visit(&[b'h'; 100], 2).await;
+    let (_, records) = house.visit(&[b'h'; 9000], 2).await;
     assert!(records[1].logdata.contains("more bytes of one message than are held"), "{}", records[1].logdata);
-    let (_, records) = house.visit(&[b'x'; 300], 3).await;
+    let (_, records) = house.visit(&[b'x'; 10_001], 3).await;
     assert!(records[2].logdata.contains("more bytes than one session may send"), "{}", records[2].logdata);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_messages_are_bounded_over_all_peers() {
+    let house = House::open(10_000, 0);
+    let other = house.seats.take([192, 0, 2, 1].into(), 0).unwrap_or_else(|_| panic!("no seat"));
+    let _most = other.hold(HELD_MAX - UNCOUNTED);
+    let (_, records) = house.visit(&[b'h'; UNCOUNTED + 1], 1).await;
+    let wanted = "more unfinished messages than are held for all peers";
+    assert!(records[0].logdata.contains(wanted), "{}", records[0].logdata);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,5 +285,5 @@ fn an_idle_conversation_is_small() {
         size_of::<F>()
     }
     let bytes = size(super::connection::converse);
-    assert!(bytes <= 1400, "{bytes} bytes");
+    assert!(bytes <= 1450, "{bytes} bytes");
 }

@@ -17,8 +17,9 @@ pub(crate) struct Seats {
     /// Most connections of one address at once; 0: no bound.
     per_source: AtomicUsize,
     started: Instant,
-    /// Bytes of answers that peers have not read yet.
-    unsent: AtomicUsize,
+    /// Bytes that wait: answers that peers have not read yet, and messages of theirs that are not
+    /// whole yet.
+    held: AtomicUsize,
     taken: Mutex<Taken>,
 }
 
@@ -71,7 +72,7 @@ impl Seats {
             total: total.into(),
             per_source: per_source.into(),
             started: Instant::now(),
-            unsent: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             taken: Mutex::default(),
         })
     }
@@ -192,12 +193,12 @@ impl Seat {
         poll_fn(|cx| self.told_to_leave(cx.waker()).map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    /// Room for so many bytes of answers until they are sent; `None`: all peers together have
-    /// as many unsent as are held.
-    pub(crate) fn hold(&self, bytes: usize) -> Option<Unsent> {
-        let before = self.seats.unsent.fetch_add(bytes, Ordering::Relaxed);
-        let unsent = Unsent { seats: self.seats.clone(), bytes };
-        (before.saturating_add(bytes) <= UNSENT_MAX || before == 0).then_some(unsent)
+    /// Room for so many bytes until they are sent or used; `None`: as much waits for all peers
+    /// together as is held.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Held> {
+        let before = self.seats.held.fetch_add(bytes, Ordering::Relaxed);
+        let held = Held { seats: self.seats.clone(), bytes };
+        (before.saturating_add(bytes) <= HELD_MAX || before == 0).then_some(held)
     }
 
     /// The peer has shown that it is alive.
@@ -219,22 +220,22 @@ impl Drop for Seat {
     }
 }
 
-/// Bytes of answers that wait for a peer to read; given back when dropped.
-pub(crate) struct Unsent {
+/// Bytes that wait for a peer to read, or for the rest of its message; given back when dropped.
+pub(crate) struct Held {
     seats: Arc<Seats>,
     bytes: usize,
 }
 
-impl Drop for Unsent {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.seats.unsent.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.seats.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 /// Connections that give way at once when all places are taken.
 const GIVE_WAY: usize = 16;
-/// Most bytes of unsent answers, over all connections.
-const UNSENT_MAX: usize = 128 * 1024 * 1024;
+/// Most bytes that wait, over all connections.
+pub(super) const HELD_MAX: usize = 128 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -288,10 +289,10 @@ mod tests {
     }
 
     #[test]
-    fn unsent_answers_are_bounded_over_all_peers() {
+    fn what_waits_is_bounded_over_all_peers() {
         let seats = Seats::new(0, 0);
         let seat = seats.take(source(1), 0).unwrap();
-        let first = seat.hold(UNSENT_MAX);
+        let first = seat.hold(HELD_MAX);
         assert!(first.is_some() && seat.hold(1).is_none());
         drop(first);
         assert!(seat.hold(1).is_some());
