@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::Service;
+use crate::ssh::hostkey::HostKeys;
 
 /// One setting, as data.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +39,13 @@ pub struct Complaint {
     pub text: String,
 }
 
-/// All settings of one configuration, by key, with the folders they name already in memory.
+/// All settings of one configuration, by key, with the folders they name and the host keys already
+/// in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Conf {
     values: BTreeMap<String, Value>,
     folders: BTreeMap<String, Arc<Folder>>,
+    host_keys: HostKeys,
     /// Who this host claims to be.
     pub identity: Identity,
 }
@@ -95,6 +98,17 @@ impl Conf {
     /// Hands in the folder that the value of `key` names.
     pub fn set_folder(&mut self, key: impl Into<String>, folder: Arc<Folder>) {
         self.folders.insert(key.into(), folder);
+    }
+
+    /// Hands in the keys that this host proves its identity with.
+    pub fn set_host_keys(&mut self, keys: HostKeys) {
+        self.host_keys = keys;
+    }
+
+    /// The host keys that were handed in.
+    #[must_use]
+    pub fn host_keys(&self) -> &HostKeys {
+        &self.host_keys
     }
 
     /// The same settings on a host of this identity.

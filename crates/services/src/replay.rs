@@ -31,18 +31,20 @@
 //! | `= gone` | the client hangs up here |
 //!
 //! In the text, `\r`, `\n`, `\t`, `\\` and `\xNN` are the usual escapes. Time stands still at
-//! 2026-11-22 00:00:00 UTC but for waiting, the peer is 192.0.2.7:40000, we are 192.0.2.1.
+//! 2026-11-22 00:00:00 UTC but for waiting, the peer is 192.0.2.7:40000, we are 192.0.2.1,
+//! and our SSH host keys are those of `sessions/ssh/keys`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serin_event::{Event, Timestamp, Value};
 
 use crate::conf::{Conf, File, Folder};
 use crate::dialogue::{Action, Actions, Closed, Dialogue, ENOUGH, Opening, TlsPeer};
+use crate::ssh::hostkey::{HostKey, HostKeys};
 use crate::{Listening, Service, Tls};
 
 /// 2026-11-22 00:00:00 UTC.
@@ -223,7 +225,23 @@ pub fn settings_of(session: &str) -> Conf {
     for (key, folder) in folders {
         conf.set_folder(key, Arc::new(folder));
     }
+    conf.set_host_keys(host_keys());
     conf
+}
+
+/// The host keys of all sessions. The private halves are in this repository: for tests only.
+#[must_use]
+#[allow(clippy::expect_used, reason = "reads this repository's own test data")]
+pub fn host_keys() -> HostKeys {
+    static KEYS: LazyLock<HostKeys> = LazyLock::new(|| {
+        let read = |text| Arc::new(HostKey::from_pem(text).expect("a key of ours"));
+        HostKeys::new(vec![
+            read(include_str!("../sessions/ssh/keys/ssh_host_rsa_key")),
+            read(include_str!("../sessions/ssh/keys/ssh_host_ecdsa_key")),
+            read(include_str!("../sessions/ssh/keys/ssh_host_ed25519_key")),
+        ])
+    });
+    KEYS.clone()
 }
 
 #[allow(clippy::panic, reason = "a session that does not fit its service is a mistake in a test")]
