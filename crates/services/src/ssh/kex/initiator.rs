@@ -1,7 +1,7 @@
 //! The client's side of a key exchange, for our own small client.
 
-use super::curve;
-use super::{Agreed, Fault, INIT, Kind, Method, REPLY, end, string};
+use super::{Agreed, Fault, Kind, Method, curve, group};
+use super::{GEX_GROUP, GEX_INIT, GEX_REPLY, GEX_REQUEST, INIT, REPLY, end, string};
 use crate::ssh::random::Random;
 use crate::ssh::wire::Message;
 use crate::wire::Reader;
@@ -17,6 +17,12 @@ pub(crate) struct Initiator {
 #[derive(Debug)]
 enum State {
     Curve(curve::Pair),
+    Group(group::Pair),
+    /// Has asked for a group.
+    Requested,
+    /// Has sent a public value in the group that the server chose; what stands before the public
+    /// values in the exchange hash.
+    Chosen(group::Pair, Message),
     Done,
 }
 
@@ -43,14 +49,20 @@ impl Initiator {
     ///
     /// None in practice.
     pub(crate) fn new(method: &'static Method, random: &mut Random) -> Result<(Self, Message), Fault> {
-        let (state, public) = match method.kind {
+        let (state, message) = match method.kind {
             Kind::Curve(curve) => {
                 let pair = curve::Pair::new(curve, random)?;
-                let public = pair.public.clone();
-                (State::Curve(pair), public)
+                let message = Message::new(INIT).string(&pair.public);
+                (State::Curve(pair), message)
             }
+            Kind::Group(group) => {
+                let pair = group::Pair::new(group.prime(), &[group.generator], random)?;
+                let message = Message::new(INIT).mpint(&pair.public);
+                (State::Group(pair), message)
+            }
+            Kind::GroupExchange => (State::Requested, Message::new(GEX_REQUEST).raw(&request().0)),
         };
-        Ok((Self { method, state }, Message::new(INIT).string(public)))
+        Ok((Self { method, state }, message))
     }
 
     /// Takes a message between 30 and 49, without its number.
@@ -58,11 +70,34 @@ impl Initiator {
     /// # Errors
     ///
     /// See [`Fault`].
-    pub(crate) fn message(&mut self, number: u8, fields: &[u8]) -> Result<Heard, Fault> {
+    pub(crate) fn message(&mut self, number: u8, fields: &[u8], random: &mut Random) -> Result<Heard, Fault> {
         let state = std::mem::replace(&mut self.state, State::Done);
         match (state, number) {
-            (State::Curve(pair), REPLY) => self.reply(number, fields, &pair.public, |theirs| {
-                Ok(Message::part().mpint(&pair.agree(theirs)?).0)
+            (State::Curve(pair), REPLY) => self.reply(number, fields, |theirs| {
+                let shared = Message::part().mpint(&pair.agree(theirs)?);
+                Ok((Message::part().string(&pair.public).string(theirs), shared))
+            }),
+            (State::Group(pair), REPLY) => self.reply(number, fields, |theirs| {
+                let shared = Message::part().mpint(&pair.agree(group::positive(theirs)?)?);
+                Ok((Message::part().mpint(&pair.public).string(theirs), shared))
+            }),
+            (State::Requested, GEX_GROUP) => {
+                let mut rest = Reader(fields);
+                let prime = group::positive(string(&mut rest)?)?;
+                let generator = group::positive(string(&mut rest)?)?;
+                end(rest)?;
+                if !(128..=1024).contains(&prime.len()) {
+                    return Err(Fault::Range);
+                }
+                let pair = group::Pair::new(prime.to_vec(), generator, random)?;
+                let message = Message::new(GEX_INIT).mpint(&pair.public);
+                self.state = State::Chosen(pair, request().mpint(prime).mpint(generator));
+                Ok(Heard::Send(message))
+            }
+            (State::Chosen(pair, before), GEX_REPLY) => self.reply(number, fields, |theirs| {
+                let theirs = group::positive(theirs)?;
+                let shared = Message::part().mpint(&pair.agree(theirs)?);
+                Ok((before.mpint(&pair.public).mpint(theirs), shared))
             }),
             (state, _) => {
                 self.state = state;
@@ -71,23 +106,32 @@ impl Initiator {
         }
     }
 
-    /// Host key, public value, signature.
+    /// Host key, public value, signature. `share` makes of the public value what is exchanged, and
+    /// the secret.
     fn reply(
         &self,
         number: u8,
         fields: &[u8],
-        ours: &[u8],
-        share: impl FnOnce(&[u8]) -> Result<Vec<u8>, Fault>,
+        share: impl FnOnce(&[u8]) -> Result<(Message, Message), Fault>,
     ) -> Result<Heard, Fault> {
         let mut fields = Reader(fields);
         let host_key = string(&mut fields)?.to_vec();
         let theirs = string(&mut fields)?;
         let signature = string(&mut fields)?.to_vec();
         end(fields)?;
-        let shared = share(theirs)?;
-        let public = Message::part().string(theirs).0;
-        let exchanged = Message::part().string(ours).raw(&public).0;
-        let agreed = Agreed { hash: self.method.hash, exchanged, shared, reply: number, public };
+        let (exchanged, shared) = share(theirs)?;
+        let agreed = Agreed {
+            hash: self.method.hash,
+            exchanged: exchanged.0,
+            shared: shared.0,
+            reply: number,
+            public: Message::part().string(theirs).0,
+        };
         Ok(Heard::Reply { host_key, agreed, signature })
     }
+}
+
+/// The sizes our client asks for.
+fn request() -> Message {
+    Message::part().u32(2048).u32(3072).u32(8192)
 }

@@ -8,12 +8,17 @@
 //! secret is drawn from the connection's generator, so that a session replays.
 
 mod curve;
+mod group;
 pub(crate) mod initiator;
+mod primes;
 
 use aws_lc_rs::digest;
 
 pub(crate) use aws_lc_rs::digest::Algorithm as Hash;
+pub(crate) use group::Groups;
+
 use curve::Curve;
+use group::{Group, Request};
 
 use super::random::Random;
 use super::wire::Message;
@@ -34,6 +39,10 @@ pub(crate) struct Method {
 enum Kind {
     /// Diffie-Hellman on this curve.
     Curve(Curve),
+    /// Diffie-Hellman in this group.
+    Group(Group),
+    /// Diffie-Hellman in a group of the server's choice.
+    GroupExchange,
 }
 
 /// All methods there are.
@@ -43,7 +52,39 @@ static METHODS: &[Method] = &[
     Method { name: "ecdh-sha2-nistp256", hash: &digest::SHA256, kind: Kind::Curve(Curve::P256) },
     Method { name: "ecdh-sha2-nistp384", hash: &digest::SHA384, kind: Kind::Curve(Curve::P384) },
     Method { name: "ecdh-sha2-nistp521", hash: &digest::SHA512, kind: Kind::Curve(Curve::P521) },
+    Method { name: "diffie-hellman-group1-sha1", hash: SHA1, kind: Kind::Group(primes::GROUP1) },
+    Method { name: "diffie-hellman-group14-sha1", hash: SHA1, kind: Kind::Group(primes::GROUP14) },
+    Method {
+        name: "diffie-hellman-group14-sha256",
+        hash: &digest::SHA256,
+        kind: Kind::Group(primes::GROUP14),
+    },
+    Method {
+        name: "diffie-hellman-group15-sha512",
+        hash: &digest::SHA512,
+        kind: Kind::Group(primes::GROUP15),
+    },
+    Method {
+        name: "diffie-hellman-group16-sha512",
+        hash: &digest::SHA512,
+        kind: Kind::Group(primes::GROUP16),
+    },
+    Method {
+        name: "diffie-hellman-group17-sha512",
+        hash: &digest::SHA512,
+        kind: Kind::Group(primes::GROUP17),
+    },
+    Method {
+        name: "diffie-hellman-group18-sha512",
+        hash: &digest::SHA512,
+        kind: Kind::Group(primes::GROUP18),
+    },
+    Method { name: "diffie-hellman-group-exchange-sha1", hash: SHA1, kind: Kind::GroupExchange },
+    Method { name: "diffie-hellman-group-exchange-sha256", hash: &digest::SHA256, kind: Kind::GroupExchange },
 ];
+
+/// Only for methods that name it.
+static SHA1: &Hash = &digest::SHA1_FOR_LEGACY_USE_ONLY;
 
 /// The method of this name.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Method> {
@@ -89,6 +130,8 @@ pub(crate) enum Fault {
     Negative,
     /// A number of more than 16384 bits.
     NumberTooLarge,
+    /// A group exchange for sizes that contradict each other, or that the server has not.
+    Range,
     /// A curve point of no or more than 133 bytes.
     PointTooLarge,
     /// Not a curve point.
@@ -109,29 +152,13 @@ impl Fault {
             Self::StringTooLarge => "string is too large",
             Self::Negative => "bignum is negative",
             Self::NumberTooLarge => "bignum is too large",
+            Self::Range => "DH GEX group out of range",
             Self::PointTooLarge => "elliptic curve point is too large",
             Self::Format => "invalid format",
             Self::Signature => "incorrect signature",
-            Self::LowOrder => "key contains invalid elliptic curve value",
+            Self::LowOrder => "invalid elliptic curve value",
         }
     }
-}
-
-/// Which groups a server hands out in a group exchange (RFC 4419).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Groups {
-    /// Bits of the smallest.
-    pub(crate) min: u32,
-    /// Bits of the largest.
-    pub(crate) max: u32,
-    /// Whether it takes the request of the drafts, message 30 with a single size. OpenSSH did
-    /// until 6.8.
-    pub(crate) old_request: bool,
-}
-
-impl Groups {
-    /// OpenSSH since 7.2.
-    pub(crate) const OPENSSH: Self = Self { min: 2048, max: 8192, old_request: false };
 }
 
 /// One running exchange on the server's side.
@@ -145,6 +172,10 @@ pub(crate) struct Exchange {
 /// What is expected of the client.
 #[derive(Debug)]
 enum State {
+    /// The sizes of the group it wants (message 34, or 30).
+    Request,
+    /// Its public value in this group (message 32). The request is kept as it came.
+    Chosen { request: Vec<u8>, group: Group },
     /// Its public value (message 30).
     Public,
     /// Nothing more.
@@ -152,23 +183,43 @@ enum State {
 }
 
 impl Exchange {
-    /// One that has not heard anything yet.
+    /// One that has not heard anything yet. `groups` matter to group exchanges only.
     pub(crate) fn new(method: &'static Method, groups: Groups) -> Self {
-        Self { method, groups, state: State::Public }
+        let state = if let Kind::GroupExchange = method.kind { State::Request } else { State::Public };
+        Self { method, groups, state }
     }
 
-    /// Takes a message between 30 and 49, without its number.
+    /// Takes a message between 30 and 49, without its number. Everything costly happens in the one
+    /// that carries a public value, and there is one of those.
     ///
     /// # Errors
     ///
-    /// See [`Fault`]. Nothing costly is computed then, except for a Curve25519 value of low order.
+    /// See [`Fault`].
     pub(crate) fn message(&mut self, number: u8, fields: &[u8], random: &mut Random) -> Result<Step, Fault> {
-        match (&self.state, number) {
-            (State::Public, INIT) => {
-                self.state = State::Done;
-                self.public(fields, random).map(Step::Agreed)
+        let state = std::mem::replace(&mut self.state, State::Done);
+        match (state, number) {
+            (State::Public, INIT) => self.public(fields, random).map(Step::Agreed),
+            (State::Request, GEX_REQUEST) => {
+                let mut rest = Reader(fields);
+                let request = Request::read(&mut rest)?;
+                end(rest)?;
+                self.choose(request, fields, random).map(Step::Send)
             }
-            _ => Err(Fault::Unexpected),
+            (State::Request, INIT) if self.groups.old_request => {
+                let mut rest = Reader(fields);
+                let wanted = rest.u32("n").map_err(|_| Fault::Incomplete)?;
+                end(rest)?;
+                let Groups { min, max, .. } = self.groups;
+                self.choose(Request { min, wanted: wanted.clamp(min, max), max }, fields, random)
+                    .map(Step::Send)
+            }
+            (State::Chosen { request, group }, GEX_INIT) => {
+                self.chosen(&request, group, fields, random).map(Step::Agreed)
+            }
+            (state, _) => {
+                self.state = state;
+                Err(Fault::Unexpected)
+            }
         }
     }
 
@@ -179,9 +230,36 @@ impl Exchange {
         end(fields)?;
         let Answer { public, shared } = match self.method.kind {
             Kind::Curve(curve) => curve::answer(curve, theirs, random)?,
+            Kind::Group(group) => group::answer(group, group::positive(theirs)?, random)?,
+            Kind::GroupExchange => return Err(Fault::Unexpected),
         };
+        // The client's value as it came, even with leading zeros.
         let exchanged = Message::part().string(theirs).raw(&public).0;
         Ok(Agreed { hash: self.method.hash, exchanged, shared, reply: REPLY, public })
+    }
+
+    /// Chooses a group: `SSH_MSG_KEX_DH_GEX_GROUP`.
+    fn choose(&mut self, request: Request, fields: &[u8], random: &mut Random) -> Result<Message, Fault> {
+        let group = self.groups.choose(request, random)?;
+        self.state = State::Chosen { request: fields.to_vec(), group };
+        Ok(Message::new(GEX_GROUP).mpint(&group.prime()).mpint(&[group.generator]))
+    }
+
+    /// Both public values in the chosen group.
+    fn chosen(
+        &self,
+        request: &[u8],
+        group: Group,
+        fields: &[u8],
+        random: &mut Random,
+    ) -> Result<Agreed, Fault> {
+        let mut fields = Reader(fields);
+        let theirs = group::positive(string(&mut fields)?)?;
+        end(fields)?;
+        let Answer { public, shared } = group::answer(group, theirs, random)?;
+        let exchanged = Message::part().raw(request).mpint(&group.prime()).mpint(&[group.generator]);
+        let exchanged = exchanged.mpint(theirs).raw(&public).0;
+        Ok(Agreed { hash: self.method.hash, exchanged, shared, reply: GEX_REPLY, public })
     }
 }
 
@@ -210,6 +288,14 @@ fn end(rest: Reader<'_>) -> Result<(), Fault> {
 const INIT: u8 = 30;
 /// The answer.
 const REPLY: u8 = 31;
+/// `SSH_MSG_KEX_DH_GEX_GROUP`.
+const GEX_GROUP: u8 = 31;
+/// `SSH_MSG_KEX_DH_GEX_INIT`.
+const GEX_INIT: u8 = 32;
+/// `SSH_MSG_KEX_DH_GEX_REPLY`.
+const GEX_REPLY: u8 = 33;
+/// `SSH_MSG_KEX_DH_GEX_REQUEST`.
+const GEX_REQUEST: u8 = 34;
 /// OpenSSH: `SSHBUF_SIZE_MAX - 4`.
 const STRING_MAX: u32 = 0x800_0000 - 4;
 

@@ -20,13 +20,15 @@ fn exchange(method: &'static Method) -> (Agreed, Agreed) {
             }
             Step::Agreed(agreed) => {
                 let fields = Message::part().string("key").raw(&agreed.public).string("signature").0;
-                let heard = client.message(agreed.reply, &fields).expect("an end");
+                let heard = client.message(agreed.reply, &fields, &mut client_random).expect("an end");
                 let Heard::Reply { host_key, agreed: theirs, signature } = heard else { panic!("no end") };
                 assert_eq!((&host_key[..], &signature[..]), (&b"key"[..], &b"signature"[..]));
                 return (agreed, theirs);
             }
         };
-        let Ok(Heard::Send(next)) = client.message(number, &fields) else { panic!("no answer") };
+        let Ok(Heard::Send(next)) = client.message(number, &fields, &mut client_random) else {
+            panic!("no answer")
+        };
         message = next;
     }
     panic!("{} takes too long", method.name)
@@ -125,5 +127,167 @@ fn bad_points_are_refused() {
         assert_eq!(refusal(method, &point(2, size)), Fault::Format);
         assert_eq!(refusal(method, &point(4, 2 * size)), Fault::Format);
         assert_eq!(refusal(method, &point(4, 2 * size - 1)), Fault::Format);
+    }
+}
+
+/// What the sshd of Debian 12 (OpenSSH 9.2p1) answers to these sizes.
+#[test]
+fn groups_are_chosen_as_openssh_does() {
+    for (min, wanted, max, bits) in [
+        (2048, 2048, 2048, Some(2048)),
+        (1024, 1024, 1024, None),
+        (1024, 1024, 8192, Some(2048)),
+        (512, 1024, 2048, Some(2048)),
+        (1024, 3072, 8192, Some(3072)),
+        (2048, 3000, 8192, Some(3072)),
+        (2048, 4096, 8192, Some(4096)),
+        (2048, 6144, 8192, Some(6144)),
+        (2048, 7000, 8192, Some(7680)),
+        (2048, 8192, 8192, Some(8192)),
+        (1, 2, u32::MAX, Some(2048)),
+        (2100, 2500, 3000, Some(2048)),
+        (3200, 3500, 4000, Some(4096)),
+        (6500, 7000, 7500, Some(8192)),
+        (8193, 8193, 9000, None),
+        (2048, 9000, 10000, Some(8192)),
+        (4096, 2048, 8192, None),
+        (2048, 8192, 4096, None),
+        (0, 0, 0, None),
+        (2047, 2047, 2047, None),
+        (5000, 5000, 5000, Some(4096)),
+        (2048, 4000, 5000, Some(4096)),
+        (16384, 16384, 16384, None),
+        (2048, 2049, 3071, Some(2048)),
+    ] {
+        let chosen = Groups::OPENSSH.choose(Request { min, wanted, max }, &mut random(5));
+        let chosen = chosen.map(|it| it.prime().len() * 8);
+        assert_eq!(chosen, bits.ok_or(Fault::Range), "{min} {wanted} {max}");
+    }
+}
+
+#[test]
+fn one_of_several_groups_of_a_size_is_drawn() {
+    let mut random = random(6);
+    let request = Request { min: 2048, wanted: 3072, max: 8192 };
+    let drawn = (0..100).map(|_| Groups::OPENSSH.choose(request, &mut random).expect("a group").prime);
+    assert_eq!(drawn.collect::<std::collections::HashSet<_>>().len(), 8);
+}
+
+#[test]
+fn a_group_exchange_keeps_its_order() {
+    let method = find(b"diffie-hellman-group-exchange-sha256").expect("a method");
+    let request = Message::part().u32(2048).u32(2048).u32(2048).0;
+    let mut exchange = Exchange::new(method, Groups::OPENSSH);
+    let mut random = random(7);
+    let mut said = |number, fields: &[u8]| exchange.message(number, fields, &mut random);
+    assert_eq!(said(30, &request[..4]).err(), Some(Fault::Unexpected));
+    assert_eq!(said(32, &Message::part().mpint(&[15; 9]).0).err(), Some(Fault::Unexpected));
+    let Ok(Step::Send(Message(group))) = said(34, &request) else { panic!("no group") };
+    assert_eq!(group[..6], [31, 0, 0, 1, 1, 0]);
+    assert_eq!(said(34, &request).err(), Some(Fault::Unexpected));
+    let Ok(Step::Agreed(agreed)) = said(32, &Message::part().mpint(&[15; 9]).0) else { panic!("no end") };
+    assert_eq!(agreed.exchanged[..12], request);
+    assert_eq!(agreed.reply, 33);
+
+    for (fields, fault) in
+        [(&[0, 0][..], Fault::Incomplete), (&[0; 13], Fault::Trailing), (&[0; 12], Fault::Range)]
+    {
+        assert_eq!(message(method.name, 34, fields), fault);
+    }
+}
+
+#[test]
+fn servers_of_old_take_a_single_size() {
+    let method = find(b"diffie-hellman-group-exchange-sha1").expect("a method");
+    let mut exchange = Exchange::new(method, Groups { old_request: true, ..Groups::OPENSSH });
+    let mut random = random(8);
+    let step = exchange.message(30, &1024_u32.to_be_bytes(), &mut random);
+    assert!(matches!(step, Ok(Step::Send(Message(group))) if group.len() == 1 + 4 + 257 + 4 + 1));
+    let step = exchange.message(32, &Message::part().mpint(&[15; 9]).0, &mut random);
+    assert!(matches!(step, Ok(Step::Agreed(it)) if it.exchanged[..8] == [0, 0, 4, 0, 0, 0, 1, 1]));
+}
+
+/// As `groups_are_chosen_as_openssh_does`, for public values.
+#[test]
+fn bad_numbers_are_refused() {
+    let prime = primes::GROUP14.prime();
+    let changed = |change: u8| {
+        let mut it = prime.clone();
+        it[255] -= change;
+        Message::part().mpint(&it).0[4..].to_vec()
+    };
+    for (public, fault) in [
+        (vec![], Fault::Incomplete),
+        (vec![1], Fault::Incomplete),
+        (vec![7], Fault::Incomplete),
+        (changed(0), Fault::Incomplete),
+        (changed(1), Fault::Incomplete),
+        (vec![0x7f; 257], Fault::Incomplete),
+        (vec![0xff; 256], Fault::Negative),
+        (vec![0x7f; 2049], Fault::NumberTooLarge),
+        (vec![0; 2050], Fault::NumberTooLarge),
+    ] {
+        assert_eq!(refusal("diffie-hellman-group14-sha256", &public), fault, "{public:02x?}");
+    }
+    let method = find(b"diffie-hellman-group14-sha256").expect("a method");
+    for public in [vec![15], vec![0, 0, 0, 15], changed(2)] {
+        let fields = Message::part().string(&public).0;
+        let step = Exchange::new(method, Groups::OPENSSH).message(30, &fields, &mut random(9));
+        // As it came, leading zeros and all.
+        assert!(matches!(step, Ok(Step::Agreed(it)) if it.exchanged.starts_with(&fields)), "{public:02x?}");
+    }
+}
+
+#[test]
+fn no_bytes_break_an_exchange() {
+    let mut bytes = random(10);
+    for round in 0..40 {
+        for method in METHODS {
+            let mut exchange =
+                Exchange::new(method, Groups { old_request: round % 2 == 0, ..Groups::OPENSSH });
+            for _ in 0..3 {
+                let [number, length, kind] = bytes.bytes();
+                let mut fields = vec![0; length.into()];
+                bytes.fill(&mut fields);
+                // Half of them are short strings, which get further.
+                let fields = if kind < 128 { Message::part().string(&fields).0 } else { fields };
+                let number = 30 + number % 5;
+                let _ = exchange.message(number, &fields, &mut bytes);
+            }
+        }
+    }
+}
+
+/// SHA-256 over what is exchanged and shared, worked out once in Python from the client's private
+/// key and the server's public value: with its own integers for groups, with `cryptography` 50
+/// (OpenSSL) for curves.
+#[test]
+fn secrets_are_those_of_another_implementation() {
+    for (method, expected) in [
+        ("curve25519-sha256", "24c82638bbcda8fea5794e8ea41b8fe55bd1e5bfe4b0f9f8470f00bc0d931f00"),
+        ("curve25519-sha256@libssh.org", "24c82638bbcda8fea5794e8ea41b8fe55bd1e5bfe4b0f9f8470f00bc0d931f00"),
+        ("ecdh-sha2-nistp256", "fa7b45e72b60753654f2971e83594af5d815e71f4bd52e50656a1dedb90a0a25"),
+        ("ecdh-sha2-nistp384", "fc721afd0f2079dd8da704704a1034fe2ca98046300322703d3d5ecf926e2653"),
+        ("ecdh-sha2-nistp521", "727e7fcfc0ed7e2eb0de6475224f27cdcef0c258b8d727585877961bfddc289b"),
+        ("diffie-hellman-group1-sha1", "1f91d8bd62c64c5361b62b388c8a9fc7100b056f1d54ca116032e6c5c9fdd535"),
+        ("diffie-hellman-group14-sha1", "68e5457257150c66c6516d1e7ec3b8d3fa377f1f1081e7df50a68e0a694b757e"),
+        ("diffie-hellman-group14-sha256", "68e5457257150c66c6516d1e7ec3b8d3fa377f1f1081e7df50a68e0a694b757e"),
+        ("diffie-hellman-group15-sha512", "e9eab5afc2039886fdc4ac03ebe01c610a13706160e1f95945766208d52deebf"),
+        ("diffie-hellman-group16-sha512", "8a2f0f7ed40e1eaf98a06de60be113a45af69a86c7a00288c0c0bb792df48503"),
+        ("diffie-hellman-group17-sha512", "bfff408c03d3066a9bdc498446ba998a13d59baec7b8be418c7d5ecc60d38824"),
+        ("diffie-hellman-group18-sha512", "bc3c8fe1b03c9a3162057be2d2ab096e3f3e78549bc74467c3c496311eba0889"),
+        (
+            "diffie-hellman-group-exchange-sha1",
+            "bda92a6308895504696ccccfaa2a44a9428ff7e43121a9daab91e794872b14ed",
+        ),
+        (
+            "diffie-hellman-group-exchange-sha256",
+            "bda92a6308895504696ccccfaa2a44a9428ff7e43121a9daab91e794872b14ed",
+        ),
+    ] {
+        let (agreed, _) = exchange(find(method.as_bytes()).expect("a method"));
+        let digest = digest::digest(&digest::SHA256, &[agreed.exchanged, agreed.shared].concat());
+        let digits: Vec<_> = digest.as_ref().iter().map(|it| format!("{it:02x}")).collect();
+        assert_eq!(digits.concat(), expected, "{method}");
     }
 }
