@@ -16,14 +16,17 @@
 
 mod auth;
 mod cipher;
+mod compression;
 pub mod hostkey;
 mod identification;
 mod kex;
 mod kexinit;
 mod keys;
+mod mac;
 mod packet;
 mod profile;
 mod random;
+mod umac;
 mod wire;
 
 use std::time::Duration;
