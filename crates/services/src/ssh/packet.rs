@@ -1,1 +1,0 @@
-//! Binary packets (RFC 4253 section 6).
