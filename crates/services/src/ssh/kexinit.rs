@@ -98,10 +98,14 @@ impl Shown {
 pub(crate) fn ours<'p>(profile: &'p Profile, host_keys: &[&'p str], random: &mut Random) -> Vec<u8> {
     let mut message = Message::new(number::KEXINIT)
         .raw(&random.bytes::<16>())
-        .names(profile.kex.iter().copied())
-        .names(host_keys.iter().copied());
-    for list in [profile.ciphers, profile.macs, profile.compression] {
-        message = message.names(list.iter().copied()).names(list.iter().copied());
+        .names(profile.offered_kex())
+        .names(host_keys.iter().copied())
+        .names(profile.offered_ciphers())
+        .names(profile.offered_ciphers())
+        .names(profile.offered_macs())
+        .names(profile.offered_macs());
+    for list in profile.compression {
+        message = message.names(list.iter().copied());
     }
     message.string("").string("").boolean(false).u32(0).0
 }
