@@ -1,6 +1,6 @@
 //! The client's side of a key exchange, for our own small client.
 
-use super::{Agreed, Fault, Kind, Method, curve, group};
+use super::{Agreed, Fault, Kind, Method, curve, group, hybrid};
 use super::{GEX_GROUP, GEX_INIT, GEX_REPLY, GEX_REQUEST, INIT, REPLY, end, string};
 use crate::ssh::random::Random;
 use crate::ssh::wire::Message;
@@ -18,6 +18,7 @@ pub(crate) struct Initiator {
 enum State {
     Curve(curve::Pair),
     Group(group::Pair),
+    Hybrid(hybrid::Pair),
     /// Has asked for a group.
     Requested,
     /// Has sent a public value in the group that the server chose; what stands before the public
@@ -60,6 +61,11 @@ impl Initiator {
                 let message = Message::new(INIT).mpint(&pair.public);
                 (State::Group(pair), message)
             }
+            Kind::Hybrid(kem) => {
+                let pair = hybrid::Pair::new(kem, random)?;
+                let message = Message::new(INIT).string(&pair.public);
+                (State::Hybrid(pair), message)
+            }
             Kind::GroupExchange => (State::Requested, Message::new(GEX_REQUEST).raw(&request().0)),
         };
         Ok((Self { method, state }, message))
@@ -80,6 +86,10 @@ impl Initiator {
             (State::Group(pair), REPLY) => self.reply(number, fields, |theirs| {
                 let shared = Message::part().mpint(&pair.agree(group::positive(theirs)?)?);
                 Ok((Message::part().mpint(&pair.public).string(theirs), shared))
+            }),
+            (State::Hybrid(pair), REPLY) => self.reply(number, fields, |theirs| {
+                let shared = Message(pair.agree(self.method.hash, theirs)?);
+                Ok((Message::part().string(&pair.public).string(theirs), shared))
             }),
             (State::Requested, GEX_GROUP) => {
                 let mut rest = Reader(fields);

@@ -9,6 +9,7 @@
 
 mod curve;
 mod group;
+mod hybrid;
 pub(crate) mod initiator;
 mod primes;
 
@@ -19,6 +20,7 @@ pub(crate) use group::Groups;
 
 use curve::Curve;
 use group::{Group, Request};
+use hybrid::Kem;
 
 use super::random::Random;
 use super::wire::Message;
@@ -43,10 +45,19 @@ enum Kind {
     Group(Group),
     /// Diffie-Hellman in a group of the server's choice.
     GroupExchange,
+    /// Curve25519 and this.
+    Hybrid(Kem),
 }
 
 /// All methods there are.
 static METHODS: &[Method] = &[
+    Method { name: "mlkem768x25519-sha256", hash: &digest::SHA256, kind: Kind::Hybrid(Kem::MlKem768) },
+    Method { name: "sntrup761x25519-sha512", hash: &digest::SHA512, kind: Kind::Hybrid(Kem::Sntrup761) },
+    Method {
+        name: "sntrup761x25519-sha512@openssh.com",
+        hash: &digest::SHA512,
+        kind: Kind::Hybrid(Kem::Sntrup761),
+    },
     Method { name: "curve25519-sha256", hash: &digest::SHA256, kind: Kind::Curve(Curve::X25519) },
     Method { name: "curve25519-sha256@libssh.org", hash: &digest::SHA256, kind: Kind::Curve(Curve::X25519) },
     Method { name: "ecdh-sha2-nistp256", hash: &digest::SHA256, kind: Kind::Curve(Curve::P256) },
@@ -231,6 +242,7 @@ impl Exchange {
         let Answer { public, shared } = match self.method.kind {
             Kind::Curve(curve) => curve::answer(curve, theirs, random)?,
             Kind::Group(group) => group::answer(group, group::positive(theirs)?, random)?,
+            Kind::Hybrid(kem) => hybrid::answer(kem, self.method.hash, theirs, random)?,
             Kind::GroupExchange => return Err(Fault::Unexpected),
         };
         // The client's value as it came, even with leading zeros.
