@@ -153,7 +153,7 @@ impl Conf {
     pub fn read<T: Setting>(&self, key: &str, default: T, complaints: &mut Vec<Complaint>) -> T {
         let Some(value) = self.get(key) else { return default };
         T::read(value).unwrap_or_else(|()| {
-            complaints.push(Complaint { key: key.to_owned(), text: wrong(T::WANTS, value) });
+            complaints.push(Complaint { key: key.to_owned(), text: T::complain(value) });
             default
         })
     }
@@ -182,6 +182,12 @@ pub trait Setting: Sized {
     /// When it is not of this type.
     #[allow(clippy::result_unit_err, reason = "the caller words the complaint from WANTS and the value")]
     fn read(value: &Value) -> Result<Self, ()>;
+
+    /// What is wrong with a value that [`Setting::read`] did not take.
+    #[must_use]
+    fn complain(value: &Value) -> String {
+        wrong(Self::WANTS, value)
+    }
 
     /// The value as a configuration file has it.
     fn show(&self) -> Value;

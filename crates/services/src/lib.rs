@@ -24,6 +24,7 @@ mod http;
 mod http_syntax;
 mod httpproxy;
 mod https;
+pub mod logins;
 pub mod replay;
 pub mod ssh;
 mod tcpbanner;

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use serin_event::{Event, Tainted};
 
+use crate::logins::Logins;
 use crate::settings;
 use hostkey::HostKeys;
 use kexinit::Shown;
@@ -51,6 +52,9 @@ settings! { "ssh" {
     /// Seconds until a wrong password is refused, varied as PAM does, where the claimed server lets
     /// a client wait; 0 refuses at once.
     login_delay: Duration = Duration::from_secs(2);
+    /// Logins that are let in: objects with username and password, in clear; without one of them,
+    /// any will do. Nothing is behind it yet but a session that records what is asked and closes.
+    accept: Logins = Logins::default();
 } }
 
 /// What all connections share.
