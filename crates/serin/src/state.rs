@@ -60,7 +60,7 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(self.wrong(&error)),
         }
-        for folder in [self.0.clone(), self.0.join(CERTIFICATES), self.panics()] {
+        for folder in [self.0.clone(), self.0.join(CERTIFICATES), self.panics(), self.host_keys()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|it| self.wrong(&it))?;
         }
         Ok(())
@@ -110,7 +110,7 @@ impl StateDir {
             let Some((part, found)) = look_at(&folder, &name)? else { continue };
             if !is(&found, SFlag::S_IFDIR) {
                 give_file(&part, &found, user, group).map_err(|it| named(&name, &it))?;
-            } else if name == CERTIFICATES || name == PANICS {
+            } else if FOLDERS.iter().any(|it| name == *it) {
                 give(&part, &found, user, group)?;
                 for entry in fs::read_dir(self.0.join(&name))? {
                     let name = entry?.file_name();
@@ -143,6 +143,12 @@ impl StateDir {
     #[must_use]
     pub fn certificate(&self, name: &str) -> PathBuf {
         self.0.join(CERTIFICATES).join(name)
+    }
+
+    /// Where SSH host keys are kept.
+    #[must_use]
+    pub fn host_keys(&self) -> PathBuf {
+        self.0.join(HOST_KEYS)
     }
 
     /// Where the beginnings of conversations are kept that made a dialogue panic.
@@ -191,15 +197,18 @@ impl StateDir {
 
 const CERTIFICATES: &str = "certificates";
 const DATABASE: &str = "serin.db";
+const HOST_KEYS: &str = "ssh";
 const IDENTITY: &str = "identity.json";
 const LOG: &str = "serin.log";
 const PANICS: &str = "panics";
+/// What there is in folders of their own.
+const FOLDERS: [&str; 3] = [CERTIFICATES, HOST_KEYS, PANICS];
 
 /// Whether a name in the state folder is one that a sensor gives. The database has companions and
 /// damaged predecessors, the identity and the log a `.new` one.
 fn is_ours(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    [CERTIFICATES, PANICS].iter().any(|it| it.as_bytes() == name)
+    FOLDERS.iter().any(|it| it.as_bytes() == name)
         || [DATABASE, IDENTITY, LOG].iter().any(|it| name.starts_with(it.as_bytes()))
 }
 
@@ -289,14 +298,27 @@ fn host_name(seed: u64) -> String {
 
 /// Writes a new file that only its owner can read, whole or not at all.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o600)
+}
+
+/// Writes a new file that everybody can read, whole or not at all.
+pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write(path, bytes, 0o644)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
     // Left over from a start that was cut short.
     let _ = fs::remove_file(&temporary);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     let written = written.and_then(|()| fs::rename(&temporary, path));
+    if let Some(folder) = path.parent().filter(|_| written.is_ok()) {
+        // Lest the name be gone after a power cut. Where a file system cannot, the file is there.
+        let _ = fs::File::open(folder).and_then(|it| it.sync_all());
+    }
     if written.is_err() {
         // It may be in the way of others where room is scarce.
         let _ = fs::remove_file(&temporary);

@@ -15,6 +15,7 @@ use crate::config::{Config, NOTHING_STARTED};
 use crate::outputs::manager::Manager;
 use crate::outputs::{self, OutputConf, Owner};
 use crate::runtime::certificates::Certificates;
+use crate::runtime::host_keys::KeyFiles;
 use crate::runtime::journal::Journal;
 use crate::runtime::privileges::{self, Plan};
 use crate::runtime::running::Running;
@@ -54,6 +55,7 @@ struct Prepared {
     config: Config,
     state: StateDir,
     certificates: Certificates,
+    host_keys: KeyFiles,
     ports: Vec<(Wanted, BoundSocket)>,
     unavailable: Vec<Unavailable>,
     console: Option<BoundSocket>,
@@ -68,8 +70,11 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
     state.create()?;
     let identity = state.identity(&config.hostname)?;
     raise_descriptor_limit();
+    // As root still: the files that OpenCanary left may be root's.
+    let mut host_keys = KeyFiles::new(&state, &identity.host);
+    host_keys.read(&config.services);
     let mut certificates = Certificates::new(state.clone(), identity);
-    let (wanted, mut unavailable) = sensor::wanted(&config, &mut certificates);
+    let (wanted, mut unavailable) = sensor::wanted(&config, &mut certificates, &host_keys);
     let mut ports = Vec::new();
     for port in wanted {
         match sensor::open(&port, sensor::only_v6(&config)) {
@@ -105,6 +110,7 @@ fn prepare(arguments: &Arguments, config: Config) -> anyhow::Result<Prepared> {
         config,
         state,
         certificates,
+        host_keys,
         ports,
         unavailable,
         console,
@@ -153,7 +159,7 @@ impl Prepared {
 
     async fn serve(self) -> anyhow::Result<()> {
         let (journal, replaced) = open_journal(&self.config, &self.state)?;
-        let mut sensor = Sensor::new(&self.config, self.certificates, &self.state, &journal);
+        let mut sensor = Sensor::new(&self.config, self.certificates, self.host_keys, &self.state, &journal);
         let mut unavailable = self.unavailable;
         for (wanted, socket) in self.ports {
             if let Err(error) = sensor.serve(wanted, socket, &self.config) {

@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) services: Vec<(&'static str, String)>,
     /// What the configuration wants and could not be had.
     pub(crate) unavailable: Vec<String>,
+    /// What the operator must look at.
+    pub(crate) alarms: Vec<String>,
     #[serde(skip)]
     pub(crate) outputs: Vec<Arc<RwLock<OutputStatus>>>,
 }
@@ -69,8 +71,8 @@ async fn health(State(view): State<Arc<View>>) -> Response {
     let facts = view.facts.read().clone();
     let store = view.journal.health();
     let outputs: Vec<OutputStatus> = facts.outputs.iter().map(|it| it.read().clone()).collect();
-    let well =
-        store.trouble.is_none() && facts.unavailable.is_empty() && outputs.iter().all(OutputStatus::is_well);
+    let quiet = facts.unavailable.is_empty() && facts.alarms.is_empty();
+    let well = store.trouble.is_none() && quiet && outputs.iter().all(OutputStatus::is_well);
     let health = Health {
         status: if well { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
@@ -103,6 +105,9 @@ async fn overview(State(view): State<Arc<View>>) -> String {
     }
     for problem in &facts.unavailable {
         let _ = writeln!(text, "not served   {problem}");
+    }
+    for alarm in &facts.alarms {
+        let _ = writeln!(text, "look here    {alarm}");
     }
     let stored = *view.journal.stored().borrow();
     let _ = writeln!(text, "\n{stored} events stored. See /health and /metrics.");

@@ -7,6 +7,7 @@ mod connection;
 mod connection_tests;
 mod floods;
 mod greeting;
+pub(crate) mod host_keys;
 pub(crate) mod journal;
 mod listener;
 pub(crate) mod management;

@@ -11,9 +11,10 @@ use sd_notify::NotifyState;
 use serin_event::kinds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::greeting::{Greeting, shown};
+use super::host_keys::Made;
 use super::journal::Journal;
 use super::management::{Facts, View, router};
 use super::privileges;
@@ -38,6 +39,10 @@ pub(crate) struct Running {
     seconds: u64,
     /// Records what the floods' count says.
     telling: Option<JoinHandle<()>>,
+    /// Makes host keys.
+    making: Option<JoinHandle<Made>>,
+    /// What the operator has heard of.
+    told: Vec<String>,
     /// Looks whether the database is still whole.
     inspecting: Option<JoinHandle<()>>,
 }
@@ -59,7 +64,7 @@ impl Running {
             facts: RwLock::default(),
         });
         let config_changed = config.file.as_deref().and_then(modified);
-        let running = Self {
+        let mut running = Self {
             reload,
             config,
             sensor,
@@ -70,8 +75,11 @@ impl Running {
             config_changed,
             seconds: 0,
             telling: None,
+            making: None,
+            told: Vec::new(),
             inspecting: None,
         };
+        running.make_host_keys();
         running.refresh_view();
         running
     }
@@ -92,6 +100,7 @@ impl Running {
             node_id: self.config.node_id.clone(),
             services: services.map(|(name, address, port)| (name, shown(address, port))).collect(),
             unavailable: self.unavailable.iter().map(|it| it.why.clone()).collect(),
+            alarms: self.sensor.alarms().to_vec(),
             outputs: self.outputs.statuses(),
         };
     }
@@ -110,6 +119,7 @@ impl Running {
             tracing::info!("{note}");
         }
         self.greet(privileges, began);
+        self.tell_alarms().await;
         self.tell_started(replaced).await;
         // Only where a service manager asked for it.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -167,6 +177,7 @@ impl Running {
                     self.outputs.reopen();
                     self.look_for_configuration(true).await;
                 }
+                made = outcome(&mut self.making) => self.take_host_keys(made).await,
                 _ = second.tick() => self.each_second().await,
             }
         }
@@ -251,7 +262,9 @@ impl Running {
         self.unavailable = self.sensor.reload(&config).await.into_iter().chain(console).collect();
         self.outputs.reload(&config.outputs, &self.journal).await;
         self.config = config;
+        self.make_host_keys();
         self.refresh_view();
+        self.tell_alarms().await;
         for problem in &self.unavailable {
             tracing::error!("{}", problem.why);
             self.sensor.recorder.tell(&kinds::ERROR, problem.why.clone()).await;
@@ -262,6 +275,36 @@ impl Running {
         }
         tracing::info!("{text}");
         self.sensor.recorder.tell(&kinds::CONFIG_SAVE, text).await;
+    }
+
+    /// Starts making host keys where some are missing, beside everything else.
+    fn make_host_keys(&mut self) {
+        if self.making.is_none() {
+            self.making = self.sensor.host_keys_to_make().map(tokio::task::spawn_blocking);
+        }
+    }
+
+    async fn take_host_keys(&mut self, made: Result<Made, JoinError>) {
+        match made {
+            Ok(made) => {
+                let console = self.console_problem();
+                let unavailable = self.sensor.take_host_keys(made, &self.config).await;
+                self.unavailable = unavailable.into_iter().chain(console).collect();
+                self.refresh_view();
+                self.tell_alarms().await;
+            }
+            Err(error) => tracing::error!("host keys were not made: {error}"),
+        }
+    }
+
+    /// Tells what is new of what the operator must hear of.
+    async fn tell_alarms(&mut self) {
+        let alarms = self.sensor.alarms().to_vec();
+        for text in alarms.iter().filter(|it| !self.told.contains(it)) {
+            tracing::error!("{text}");
+            self.sensor.recorder.tell(&kinds::ERROR, text.clone()).await;
+        }
+        self.told = alarms;
     }
 
     async fn stop(mut self, signals: &mut Signals) {
@@ -295,6 +338,14 @@ impl Signals {
             hang_up: signal(SignalKind::hangup())?,
         })
     }
+}
+
+/// What a task came to; never, where there is none.
+async fn outcome<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    let Some(running) = task else { return std::future::pending().await };
+    let outcome = running.await;
+    *task = None;
+    outcome
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {

@@ -11,11 +11,13 @@ use serin_event::kinds;
 use serin_services::conf::Conf;
 use serin_services::{Listening, Service, Tls};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::certificates::Certificates;
 use super::connection::STOPPING;
 use super::floods::Floods;
+use super::host_keys::{KeyFiles, Made};
 use super::journal::Journal;
 use super::listener::{bind, serve};
 use super::metrics::Metrics;
@@ -45,10 +47,21 @@ pub(crate) struct Unavailable {
 pub(crate) const CONSOLE: &str = "console";
 
 /// All ports that `config` wants. What cannot be had is told and left out.
-pub(crate) fn wanted(config: &Config, certificates: &mut Certificates) -> (Vec<Wanted>, Vec<Unavailable>) {
-    let conf = &Conf::clone(&config.services).with_identity(certificates.identity().clone());
+pub(crate) fn wanted(
+    config: &Config,
+    certificates: &mut Certificates,
+    host_keys: &KeyFiles,
+) -> (Vec<Wanted>, Vec<Unavailable>) {
+    let mut conf = Conf::clone(&config.services).with_identity(certificates.identity().clone());
+    conf.set_host_keys(host_keys.keys());
+    let conf = &conf;
     let (mut ports, mut unavailable) = (Vec::new(), Vec::new());
     for service in serin_services::ALL.iter().copied().filter(|it| conf.enabled(it)) {
+        if service.name == SSH && host_keys.is_hopeless() {
+            let why = "ssh: none of its host keys can be read or made; what is wrong with each is an alarm of its own";
+            unavailable.push(Unavailable { service: SSH, why: why.to_owned() });
+            continue;
+        }
         // An opener cannot be cloned: each address gets a build of its own.
         for address in &config.listen {
             match (service.build)(conf) {
@@ -130,6 +143,9 @@ pub(crate) struct Sensor {
     pub(crate) seats: Arc<Seats>,
     pub(crate) metrics: Arc<Metrics>,
     certificates: Certificates,
+    host_keys: KeyFiles,
+    /// Whether SSH has its keys. Until then its clients wait to be accepted.
+    keys_there: watch::Sender<bool>,
     listeners: HashMap<(IpAddr, u16), Running>,
     next_id: u64,
 }
@@ -139,6 +155,7 @@ impl Sensor {
     pub(crate) fn new(
         config: &Config,
         certificates: Certificates,
+        host_keys: KeyFiles,
         state: &StateDir,
         journal: &Journal,
     ) -> Self {
@@ -152,6 +169,8 @@ impl Sensor {
             seats,
             metrics,
             certificates,
+            keys_there: watch::Sender::new(host_keys.is_whole()),
+            host_keys,
             listeners: HashMap::new(),
             next_id: 1,
         }
@@ -169,7 +188,18 @@ impl Sensor {
         let listener = TcpListener::from_std(socket)
             .map_err(|it| Unavailable { service, why: format!("{}: {it}", wanted.listening.key) })?;
         let port = Arc::new(RwLock::new(Arc::new(self.port(wanted, config, None))));
-        let task = tokio::spawn(serve(listener, port.clone()));
+        let task = match service {
+            SSH => {
+                let (mut keys_there, port) = (self.keys_there.subscribe(), port.clone());
+                tokio::spawn(async move {
+                    // An error means that the sensor is gone.
+                    if keys_there.wait_for(|it| *it).await.is_ok() {
+                        serve(listener, port).await;
+                    }
+                })
+            }
+            _ => tokio::spawn(serve(listener, port.clone())),
+        };
         self.listeners.insert(place, Running { port, task });
         Ok(())
     }
@@ -198,11 +228,36 @@ impl Sensor {
     /// Changes what is served to what `config` wants. Conversations under way keep their settings;
     /// those of a port that is gone are ended. What cannot be had is returned.
     pub(crate) async fn reload(&mut self, config: &Config) -> Vec<Unavailable> {
+        self.host_keys.read(&config.services);
+        self.keys_there.send_replace(self.host_keys.is_whole());
+        self.take(config).await
+    }
+
+    /// Host keys that are yet to be made: work that takes up to a second, and whose outcome is for
+    /// [`Sensor::take_host_keys`].
+    pub(crate) fn host_keys_to_make(&self) -> Option<impl FnOnce() -> Made + Send + 'static> {
+        self.host_keys.making()
+    }
+
+    /// Goes on with keys that were made.
+    pub(crate) async fn take_host_keys(&mut self, made: Made, config: &Config) -> Vec<Unavailable> {
+        self.host_keys.add(made);
+        let unavailable = self.take(config).await;
+        self.keys_there.send_replace(self.host_keys.is_whole());
+        unavailable
+    }
+
+    /// What an operator must hear of, beside what is not served.
+    pub(crate) fn alarms(&self) -> &[String] {
+        self.host_keys.alarms()
+    }
+
+    async fn take(&mut self, config: &Config) -> Vec<Unavailable> {
         self.recorder.replace_rules(rules(config));
         let (total, per_source) = connection_bounds(config);
         self.seats.set_bounds(total, per_source);
         self.recorder.floods.set_bound(config.limits.events_per_second.unwrap_or(0));
-        let (ports, mut unavailable) = wanted(config, &mut self.certificates);
+        let (ports, mut unavailable) = wanted(config, &mut self.certificates, &self.host_keys);
         let kept: HashSet<_> = ports.iter().map(|it| (it.address, it.listening.port)).collect();
         self.close_others(&kept).await;
         for wanted in ports {
@@ -246,7 +301,7 @@ impl Sensor {
     /// Tries again to open what could not be had: whoever held the port may have gone. Returns what
     /// is served now, and what is still missing.
     pub(crate) fn retry(&mut self, config: &Config) -> (Vec<String>, Vec<Unavailable>) {
-        let (ports, mut unavailable) = wanted(config, &mut self.certificates);
+        let (ports, mut unavailable) = wanted(config, &mut self.certificates, &self.host_keys);
         let mut served = Vec::new();
         for wanted in ports {
             let place = (wanted.address, wanted.listening.port);
@@ -311,6 +366,8 @@ fn connection_bounds(config: &Config) -> (usize, usize) {
     (total, bound(config.limits.connections_per_source))
 }
 
+/// The one service that has keys of its own.
+const SSH: &str = "ssh";
 /// Where no limit is configured: longer than any process lives.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 /// Files and sockets that are not peers'.
