@@ -228,8 +228,10 @@ kinds! {
     SSH_CONNECTION = 4000 "ssh.connection" Connect High ["SESSION"]
         "{src} connected to SSH";
     SSH_VERSION = 4001 "ssh.version" Connect Medium ["LOCALVERSION" "REMOTEVERSION"]
+        details ["CIPHERS" "COMPRESSION" "HASSH" "HOSTKEYALGORITHMS" "KEXALGORITHMS" "MACS" "SESSION"]
         "{src} introduced itself to SSH as {REMOTEVERSION}";
     SSH_LOGIN = 4002 "ssh.login" Login High ["LOCALVERSION" "PASSWORD" "REMOTEVERSION" "USERNAME"]
+        details ["ACCEPTED" "CUT" "HASSH" "METHOD" "NEWPASSWORD" "SESSION"]
         "{src} tried to log in to SSH as {USERNAME}";
 
     SMB_FILE_OPEN = 5000 "smb.file_open" Interact High
@@ -320,6 +322,22 @@ kinds! {
         "{src} sent {COUNT} more to {SERVICE}: {REASON}";
     HTTPPROXY_REQUEST = 21101 "httpproxy.request" Interact Medium ["METHOD" "URL"] details ["HEADERS"]
         "{src} asked the web proxy for {URL} without a password";
+    SSH_PUBLICKEY = 21111 "ssh.publickey" Login High
+        ["ALGORITHM" "FINGERPRINT" "KEYTYPE" "LOCALVERSION" "REMOTEVERSION" "SIGNED" "USERNAME"]
+        details ["BITS" "CUT" "HASSH" "KEY" "PROVED" "SESSION"]
+        "{src} offered SSH the key {FINGERPRINT} of {USERNAME}";
+    SSH_METHOD = 21112 "ssh.method" Interact Medium ["LOCALVERSION" "METHOD" "REMOTEVERSION" "USERNAME"]
+        details ["CUT" "HASSH" "PROBLEM" "SESSION"]
+        "{src} tried to log in to SSH as {USERNAME} by {METHOD}";
+    SSH_HANDSHAKE = 21113 "ssh.handshake" Connect Medium ["HASSH" "LOCALVERSION" "REMOTEVERSION"]
+        details ["CIPHERS" "COMPRESSION" "HOSTKEYALGORITHMS" "KEXALGORITHMS" "MACS" "SESSION"]
+        "{src} looked at what SSH offers as {REMOTEVERSION} and left";
+    SSH_REQUEST = 21114 "ssh.request" Interact High ["COMMAND" "REQUEST" "USERNAME"]
+        details ["CHANNEL" "CUT" "ENVIRONMENT" "HASSH" "HOST" "ORIGIN" "PORT" "SESSION" "TERMINAL" "WINDOW"]
+        "{src} asked SSH as {USERNAME} for {REQUEST} {COMMAND}";
+    SSH_INPUT = 21115 "ssh.input" Interact High ["BYTES" "DATA" "USERNAME"]
+        details ["CHANNEL" "HASSH" "SESSION"]
+        "{src} sent {BYTES} bytes to an SSH session of {USERNAME}";
 
     USER_0 = 99000 "user.0" Interact Medium "{src} did something that a module of your own reports";
     USER_1 = 99001 "user.1" Interact Medium "{src} did something that a module of your own reports";

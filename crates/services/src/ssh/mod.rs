@@ -26,6 +26,7 @@ mod mac;
 mod packet;
 mod profile;
 mod random;
+mod session;
 mod umac;
 mod wire;
 
@@ -62,6 +63,9 @@ struct Face {
     settings: Settings,
     profile: &'static Profile,
     host_keys: HostKeys,
+    /// Differs between installations and nobody can guess it: what makes the time of a refusal
+    /// depend on the user's name.
+    timing_secret: u64,
 }
 
 /// What is known of a client once keys are agreed on.
@@ -74,6 +78,11 @@ struct Client {
     session_id: Vec<u8>,
     /// `SESSION` of the event that reported the connection.
     session: u64,
+    /// The blob of the host key that signed the first exchange.
+    host_key: Vec<u8>,
+    /// `EXT_INFO` for a client that wants to know the signature algorithms of the user it names
+    /// (`ext-info-in-auth@openssh.com`).
+    late_ext_info: Option<Message>,
 }
 
 /// What authentication and sessions want done, in this order.

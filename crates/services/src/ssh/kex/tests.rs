@@ -1,9 +1,5 @@
 use super::initiator::{Heard, Initiator};
 use super::*;
-use crate::ssh::profile;
-
-/// As OpenSSH since 7.2.
-const OPENSSH: Groups = Groups { min: 2048, max: 8192, old_request: false };
 
 /// A generator for tests.
 fn random(seed: u8) -> Random {
@@ -13,7 +9,7 @@ fn random(seed: u8) -> Random {
 /// Both sides of a whole exchange.
 fn exchange(method: &'static Method) -> (Agreed, Agreed) {
     let (mut client_random, mut server_random) = (random(1), random(2));
-    let mut server = Exchange::new(method, OPENSSH);
+    let mut server = Exchange::new(method, Groups::OPENSSH);
     let (mut client, mut message) = Initiator::new(method, &mut client_random).expect("a start");
     for _ in 0..2 {
         let (number, fields) = message.0.split_first().expect("a number");
@@ -60,33 +56,6 @@ fn methods_are_found_by_name_once() {
     }
 }
 
-#[test]
-fn every_method_that_a_server_offers_is_there() {
-    for profile in profile::all() {
-        for name in profile.offered_kex() {
-            let marker = name.starts_with("kex") || name.starts_with("ext-info");
-            assert_eq!(find(name.as_bytes()).is_none(), marker, "{} of {}", name, profile.name);
-        }
-        assert!(
-            Groups::of(profile)
-                .choose(Request { min: 1024, wanted: 2048, max: 8192 }, &mut random(0))
-                .is_ok()
-        );
-    }
-}
-
-#[test]
-fn groups_are_those_of_the_server() {
-    let of = |identification| Groups::of(profile::nearest(identification));
-    assert_eq!(of("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10"), OPENSSH);
-    let old = of("SSH-2.0-OpenSSH_5.1p1 Debian-5");
-    assert!(old.old_request);
-    for (wanted, bits) in [(1024, 1024), (1025, 2048), (2048, 2048), (8192, 8192)] {
-        let group = old.choose(Request { min: 1024, wanted, max: 8192 }, &mut random(0)).expect("a group");
-        assert_eq!(group.prime().len() * 8, bits);
-    }
-}
-
 /// What a server says to a public value.
 fn refusal(method: &str, public: &[u8]) -> Fault {
     message(method, 30, &Message::part().string(public).0)
@@ -95,7 +64,7 @@ fn refusal(method: &str, public: &[u8]) -> Fault {
 /// What a server says to its first message.
 fn message(method: &str, number: u8, fields: &[u8]) -> Fault {
     let method = find(method.as_bytes()).expect("a method");
-    match Exchange::new(method, OPENSSH).message(number, fields, &mut random(3)) {
+    match Exchange::new(method, Groups::OPENSSH).message(number, fields, &mut random(3)) {
         Err(fault) => fault,
         Ok(step) => panic!("{} took {fields:02x?}: {step:?}", method.name),
     }
@@ -115,7 +84,7 @@ fn messages_are_taken_apart_as_openssh_does() {
 #[test]
 fn an_exchange_takes_one_public_value() {
     let method = find(b"curve25519-sha256").expect("a method");
-    let mut exchange = Exchange::new(method, OPENSSH);
+    let mut exchange = Exchange::new(method, Groups::OPENSSH);
     let mut random = random(4);
     let fields = Message::part().string([9; 32]).0;
     assert_eq!(exchange.message(34, &fields, &mut random).err(), Some(Fault::Unexpected));
@@ -199,7 +168,7 @@ fn groups_are_chosen_as_openssh_does() {
         (16384, 16384, 16384, None),
         (2048, 2049, 3071, Some(2048)),
     ] {
-        let chosen = OPENSSH.choose(Request { min, wanted, max }, &mut random(5));
+        let chosen = Groups::OPENSSH.choose(Request { min, wanted, max }, &mut random(5));
         let chosen = chosen.map(|it| it.prime().len() * 8);
         assert_eq!(chosen, bits.ok_or(Fault::Range), "{min} {wanted} {max}");
     }
@@ -209,7 +178,7 @@ fn groups_are_chosen_as_openssh_does() {
 fn one_of_several_groups_of_a_size_is_drawn() {
     let mut random = random(6);
     let request = Request { min: 2048, wanted: 3072, max: 8192 };
-    let drawn = (0..100).map(|_| OPENSSH.choose(request, &mut random).expect("a group").prime);
+    let drawn = (0..100).map(|_| Groups::OPENSSH.choose(request, &mut random).expect("a group").prime);
     assert_eq!(drawn.collect::<std::collections::HashSet<_>>().len(), 8);
 }
 
@@ -217,7 +186,7 @@ fn one_of_several_groups_of_a_size_is_drawn() {
 fn a_group_exchange_keeps_its_order() {
     let method = find(b"diffie-hellman-group-exchange-sha256").expect("a method");
     let request = Message::part().u32(2048).u32(2048).u32(2048).0;
-    let mut exchange = Exchange::new(method, OPENSSH);
+    let mut exchange = Exchange::new(method, Groups::OPENSSH);
     let mut random = random(7);
     let mut said = |number, fields: &[u8]| exchange.message(number, fields, &mut random);
     assert_eq!(said(30, &request[..4]).err(), Some(Fault::Unexpected));
@@ -239,7 +208,7 @@ fn a_group_exchange_keeps_its_order() {
 #[test]
 fn servers_of_old_take_a_single_size() {
     let method = find(b"diffie-hellman-group-exchange-sha1").expect("a method");
-    let mut exchange = Exchange::new(method, Groups { old_request: true, ..OPENSSH });
+    let mut exchange = Exchange::new(method, Groups { old_request: true, ..Groups::OPENSSH });
     let mut random = random(8);
     let step = exchange.message(30, &1024_u32.to_be_bytes(), &mut random);
     assert!(matches!(step, Ok(Step::Send(Message(group))) if group.len() == 1 + 4 + 257 + 4 + 1));
@@ -272,7 +241,7 @@ fn bad_numbers_are_refused() {
     let method = find(b"diffie-hellman-group14-sha256").expect("a method");
     for public in [vec![15], vec![0, 0, 0, 15], changed(2)] {
         let fields = Message::part().string(&public).0;
-        let step = Exchange::new(method, OPENSSH).message(30, &fields, &mut random(9));
+        let step = Exchange::new(method, Groups::OPENSSH).message(30, &fields, &mut random(9));
         // As it came, leading zeros and all.
         assert!(matches!(step, Ok(Step::Agreed(it)) if it.exchanged.starts_with(&fields)), "{public:02x?}");
     }
@@ -283,7 +252,8 @@ fn no_bytes_break_an_exchange() {
     let mut bytes = random(10);
     for round in 0..40 {
         for method in METHODS {
-            let mut exchange = Exchange::new(method, Groups { old_request: round % 2 == 0, ..OPENSSH });
+            let mut exchange =
+                Exchange::new(method, Groups { old_request: round % 2 == 0, ..Groups::OPENSSH });
             for _ in 0..3 {
                 let [number, length, kind] = bytes.bytes();
                 let mut fields = vec![0; length.into()];

@@ -1,8 +1,7 @@
 //! OpenSSH as Debian and Ubuntu ship it, and its authors.
 //!
 //! Debian and Ubuntu leave the lists of the release as they are, but for what a security update
-//! brings: `kex-strict-s-v00@openssh.com` (CVE-2023-48795, December 2023) in what was current then,
-//! from the revisions on that their changelogs name.
+//! brings: `kex-strict-s-v00@openssh.com` (CVE-2023-48795, December 2023) in what was current then.
 //! They turn keyboard-interactive off in their configuration.
 
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::lists::{
     KEYS_WITHOUT_SHA1, MACS, MISMATCH, NOT_ALLOWED, PING, SIGNATURES_7_2, SIGNATURES_7_6, SIGNATURES_8_4,
     SIGNATURES_9_6, UPSTREAM_METHODS, VERSIONS_DIFFER,
 };
-use super::{Additions, Distribution, Farewell, Padding, Product, Profile};
+use super::{Additions, Delay, Distribution, Farewell, Padding, Product, Profile};
 
 /// From the oldest to the newest.
 pub(super) static ALL: &[&Profile] = &[
@@ -37,11 +36,8 @@ pub(super) static ALL: &[&Profile] = &[
     &UBUNTU_24_04,
     &UPSTREAM_9_6,
     &UPSTREAM_9_9,
-    &UBUNTU_25_04,
     &UPSTREAM_10_0,
     &DEBIAN_13,
-    &UBUNTU_25_10,
-    &UBUNTU_26_04,
     &DEBIAN_13_BACKPORTS,
     &DEBIAN_SID,
 ];
@@ -88,12 +84,13 @@ static DEBIAN_12: Profile = Profile {
     methods: &["publickey", "password"],
     max_tries: 6,
     farewell: Farewell::Says("Too many authentication failures"),
-    pam: true,
+    delay: Delay::PamInSteps,
     grace: Duration::from_mins(2),
     invalid: Some("Invalid SSH identification string.\r\n"),
     other_version: Some("Protocol major versions differ.\r\n"),
     crowded: Some("Exceeded MaxStartups\r\n"),
     rsa_bits: 3072,
+    penalties: false,
 };
 
 /// Debian's changelog: strict key exchange since 2+deb12u2.
@@ -134,7 +131,7 @@ static UPSTREAM_9_0: Profile = Profile {
     identification: "SSH-2.0-OpenSSH_9.0",
     kex: KEX_9_0,
     methods: UPSTREAM_METHODS,
-    pam: false,
+    delay: Delay::PerUser,
     ..DEBIAN_12
 };
 
@@ -148,13 +145,14 @@ static UBUNTU_23_10: Profile = Profile {
     ..DEBIAN_12_STRICT
 };
 
-/// Measured: Ubuntu 24.04's 1:9.6p1-3ubuntu13.20, KEXINIT and `EXT_INFO` byte for byte.
+/// Seen: the whole KEXINIT in a published masscan record, `EXT_INFO` twice in a published `ssh -v` of
+/// 9.6p1 Ubuntu-3ubuntu13.5.
 static UBUNTU_24_04: Profile = Profile {
     name: "OpenSSH 9.6p1, Ubuntu 24.04",
     distribution: Distribution::Ubuntu,
     version: (9, 6),
     revision: 0,
-    identification: "SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.20",
+    identification: "SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.14",
     kex: &[
         "sntrup761x25519-sha512@openssh.com",
         "curve25519-sha256",
@@ -181,25 +179,15 @@ static UPSTREAM_9_6: Profile = Profile {
     distribution: Distribution::Upstream,
     identification: "SSH-2.0-OpenSSH_9.6",
     methods: UPSTREAM_METHODS,
-    pam: false,
+    delay: Delay::PerUser,
     ..UBUNTU_24_04
 };
 
-/// Assumed: Ubuntu's lists, which it does not change.
+/// Source: the release notes and `myproposal.h` of 9.9.
 static UPSTREAM_9_9: Profile = Profile {
     name: "OpenSSH 9.9",
-    distribution: Distribution::Upstream,
-    identification: "SSH-2.0-OpenSSH_9.9",
-    methods: UPSTREAM_METHODS,
-    pam: false,
-    ..UBUNTU_25_04
-};
-
-/// Measured: Ubuntu 25.04's 1:9.9p1-3ubuntu3.2, KEXINIT and `EXT_INFO` byte for byte.
-static UBUNTU_25_04: Profile = Profile {
-    name: "OpenSSH 9.9p1, Ubuntu 25.04",
     version: (9, 9),
-    identification: "SSH-2.0-OpenSSH_9.9p1 Ubuntu-3ubuntu3.2",
+    identification: "SSH-2.0-OpenSSH_9.9",
     kex: &[
         "sntrup761x25519-sha512",
         "sntrup761x25519-sha512@openssh.com",
@@ -217,7 +205,8 @@ static UBUNTU_25_04: Profile = Profile {
         "kex-strict-s-v00@openssh.com",
     ],
     crowded: Some(NOT_ALLOWED),
-    ..UBUNTU_24_04
+    penalties: true,
+    ..UPSTREAM_9_6
 };
 
 /// Measured: Debian 13's openssh-server 1:10.0p1-7+deb13u4, which calls itself 10.0p2. KEXINIT and
@@ -238,23 +227,8 @@ static DEBIAN_13: Profile = Profile {
         "aes256-ctr",
     ],
     crowded: Some(NOT_ALLOWED),
+    penalties: true,
     ..UBUNTU_24_04
-};
-
-/// Measured: Ubuntu 25.10's 1:10.0p1-5ubuntu5.4, KEXINIT and `EXT_INFO` byte for byte.
-static UBUNTU_25_10: Profile = Profile {
-    name: "OpenSSH 10.0p2, Ubuntu 25.10",
-    distribution: Distribution::Ubuntu,
-    identification: "SSH-2.0-OpenSSH_10.0p2 Ubuntu-5ubuntu5.4",
-    ..DEBIAN_13
-};
-
-/// Measured: Ubuntu 26.04's 1:10.2p1-2ubuntu3.8, KEXINIT and `EXT_INFO` byte for byte.
-static UBUNTU_26_04: Profile = Profile {
-    name: "OpenSSH 10.2p1, Ubuntu 26.04",
-    version: (10, 2),
-    identification: "SSH-2.0-OpenSSH_10.2p1 Ubuntu-2ubuntu3.8",
-    ..UBUNTU_25_10
 };
 
 /// Source: `myproposal.h` of 10.0, which Debian does not change.
@@ -263,7 +237,7 @@ static UPSTREAM_10_0: Profile = Profile {
     distribution: Distribution::Upstream,
     identification: "SSH-2.0-OpenSSH_10.0",
     methods: UPSTREAM_METHODS,
-    pam: false,
+    delay: Delay::PerUser,
     ..DEBIAN_13
 };
 
@@ -295,13 +269,14 @@ static DEBIAN_SID: Profile = Profile {
     ..DEBIAN_13_BACKPORTS
 };
 
-/// Measured: Ubuntu 22.04's 1:8.9p1-3ubuntu0.18, KEXINIT and `EXT_INFO` byte for byte.
+/// Seen: KEXINIT in a published log of `sshd -ddd`, `EXT_INFO` in a published `ssh -v` of 8.9p1
+/// Ubuntu-3ubuntu0.13.
 static UBUNTU_22_04: Profile = Profile {
     name: "OpenSSH 8.9p1, Ubuntu 22.04",
     distribution: Distribution::Ubuntu,
     version: (8, 9),
     revision: 5,
-    identification: "SSH-2.0-OpenSSH_8.9p1 Ubuntu-3ubuntu0.18",
+    identification: "SSH-2.0-OpenSSH_8.9p1 Ubuntu-3ubuntu0.13",
     kex: &[
         "curve25519-sha256",
         "curve25519-sha256@libssh.org",
@@ -372,7 +347,7 @@ static DEBIAN_11_OLD: Profile = Profile {
     ..DEBIAN_11
 };
 
-/// Measured: Ubuntu 20.04's 1:8.2p1-4ubuntu0.13, KEXINIT and `EXT_INFO` byte for byte.
+/// Seen: KEXINIT by its HASSH in published Shodan records of 4ubuntu0.12, `EXT_INFO` as below.
 static UBUNTU_20_04: Profile = Profile {
     name: "OpenSSH 8.2p1, Ubuntu 20.04",
     distribution: Distribution::Ubuntu,
@@ -431,7 +406,7 @@ static DEBIAN_10_OLD: Profile = Profile {
     ..DEBIAN_10
 };
 
-/// Measured: Ubuntu 18.04's 1:7.6p1-4ubuntu0.7, KEXINIT and `EXT_INFO` byte for byte, and the texts.
+/// Seen: KEXINIT and `EXT_INFO` in a published `ssh -vvv` of 7.6p1 Ubuntu-4ubuntu0.5.
 static UBUNTU_18_04: Profile = Profile {
     name: "OpenSSH 7.6p1, Ubuntu 18.04",
     distribution: Distribution::Ubuntu,
@@ -440,7 +415,7 @@ static UBUNTU_18_04: Profile = Profile {
     identification: "SSH-2.0-OpenSSH_7.6p1 Ubuntu-4ubuntu0.7",
     kex: KEX_7_3,
     host_keys: KEYS_SHA1_FIRST,
-    pam: true,
+    delay: Delay::Pam,
     rsa_bits: 2048,
     ..DEBIAN_10
 };
@@ -456,7 +431,8 @@ static DEBIAN_9: Profile = Profile {
     ..UBUNTU_18_04
 };
 
-/// Measured: Ubuntu 16.04's 1:7.2p2-4ubuntu2.10, KEXINIT and `EXT_INFO` byte for byte, and the texts.
+/// Seen: KEXINIT but for the host keys in the HASSH authors' example of 4ubuntu2.4. Assumed: host
+/// keys and `EXT_INFO` as in 7.4.
 static UBUNTU_16_04: Profile = Profile {
     name: "OpenSSH 7.2p2, Ubuntu 16.04",
     distribution: Distribution::Ubuntu,

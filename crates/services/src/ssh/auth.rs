@@ -1,1 +1,0 @@
-//! User authentication (RFC 4252, 4256).
