@@ -5,6 +5,7 @@ use crypto_bigint::modular::{BoxedMontyForm, BoxedMontyParams};
 use crypto_bigint::{BoxedUint, Odd};
 
 use super::{Answer, Fault, primes};
+use crate::ssh::profile::{Product, Profile};
 use crate::ssh::random::Random;
 use crate::ssh::wire::Message;
 use crate::wire::Reader;
@@ -40,6 +41,12 @@ pub(crate) struct Groups {
 impl Groups {
     /// OpenSSH since 7.2.
     pub(crate) const OPENSSH: Self = Self { min: 2048, max: 8192, old_request: false };
+
+    /// Those of this server.
+    pub(crate) fn of(profile: &Profile) -> Self {
+        let (min, max) = profile.group_exchange;
+        Self { min, max, old_request: profile.product == Product::OpenSsh && profile.version < (6, 9) }
+    }
 
     /// The group for a request: of those between `min` and `max` bits the smallest that has the
     /// wanted size, or the largest; one of several of that size by chance.
@@ -84,13 +91,15 @@ impl Request {
     }
 }
 
-/// Sizes and groups of the list that comes with this program.
+/// Sizes and groups of the list that comes with this program, and one group for servers of a time
+/// when 1024 bits were enough.
 fn moduli() -> impl Iterator<Item = (u32, Group)> + Clone {
-    include_str!("moduli").lines().filter_map(|line| {
+    let listed = include_str!("moduli").lines().filter_map(|line| {
         let mut words = line.split(' ');
         let bits = words.next()?.parse().ok()?;
         Some((bits, Group { generator: words.next()?.parse().ok()?, prime: words.next()? }))
-    })
+    });
+    listed.chain([(1024, primes::GROUP1)])
 }
 
 /// A private exponent with its public value.

@@ -1,5 +1,6 @@
 use super::initiator::{Heard, Initiator};
 use super::*;
+use crate::ssh::profile;
 
 /// A generator for tests.
 fn random(seed: u8) -> Random {
@@ -53,6 +54,33 @@ fn methods_are_found_by_name_once() {
     }
     for marker in ["kexguess2@matt.ucc.asn.au", "kex-strict-s-v00@openssh.com", "ext-info-c", ""] {
         assert!(find(marker.as_bytes()).is_none());
+    }
+}
+
+#[test]
+fn every_method_that_a_server_offers_is_there() {
+    for profile in profile::all() {
+        for name in profile.offered_kex() {
+            let marker = name.starts_with("kex") || name.starts_with("ext-info");
+            assert_eq!(find(name.as_bytes()).is_none(), marker, "{} of {}", name, profile.name);
+        }
+        assert!(
+            Groups::of(profile)
+                .choose(Request { min: 1024, wanted: 2048, max: 8192 }, &mut random(0))
+                .is_ok()
+        );
+    }
+}
+
+#[test]
+fn groups_are_those_of_the_server() {
+    let of = |identification| Groups::of(profile::nearest(identification));
+    assert_eq!(of("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10"), Groups::OPENSSH);
+    let old = of("SSH-2.0-OpenSSH_5.1p1 Debian-5");
+    assert!(old.old_request);
+    for (wanted, bits) in [(1024, 1024), (1025, 2048), (2048, 2048), (8192, 8192)] {
+        let group = old.choose(Request { min: 1024, wanted, max: 8192 }, &mut random(0)).expect("a group");
+        assert_eq!(group.prime().len() * 8, bits);
     }
 }
 
