@@ -23,6 +23,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::random::Random;
 use super::wire::Message;
+use super::{Settings, profile};
 use crate::conf::Conf;
 use dsa::Dsa;
 use ecdsa::Ecdsa;
@@ -60,6 +61,13 @@ impl Kind {
             Self::EcdsaP521 => "ecdsa-sha2-nistp521",
             Self::Ed25519 => "ssh-ed25519",
         }
+    }
+
+    /// The kind of key that signs with this algorithm.
+    fn of_algorithm(name: &str) -> Option<Self> {
+        const ALL: [Kind; 6] =
+            [Kind::Rsa, Kind::Dsa, Kind::EcdsaP256, Kind::EcdsaP384, Kind::EcdsaP521, Kind::Ed25519];
+        ALL.into_iter().find(|it| it.algorithms().contains(&name))
     }
 
     /// The signature algorithms of such a key.
@@ -298,12 +306,25 @@ pub struct Wanted {
     pub bits: usize,
 }
 
-/// The keys that a default install of the server has which `ssh.version` names.
+/// The keys that a default install of the server has which `ssh.version` names, and those that
+/// clients of today need beside them.
 #[must_use]
-pub fn wanted(_conf: &Conf) -> Vec<Wanted> {
-    vec![
-        Wanted { kind: Kind::Rsa, bits: 3072 },
-        Wanted { kind: Kind::EcdsaP256, bits: 256 },
-        Wanted { kind: Kind::Ed25519, bits: 256 },
-    ]
+pub fn wanted(conf: &Conf) -> Vec<Wanted> {
+    let settings = Settings::read(conf).ok();
+    let version = settings.map(|it| it.version).unwrap_or_default();
+    let profile = profile::nearest(&version);
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for kind in profile.offered_host_keys().filter_map(Kind::of_algorithm) {
+        let bits = match kind {
+            Kind::Rsa => profile.rsa_bits.into(),
+            Kind::Dsa => 1024,
+            Kind::EcdsaP256 | Kind::Ed25519 => 256,
+            Kind::EcdsaP384 => 384,
+            Kind::EcdsaP521 => 521,
+        };
+        if !wanted.iter().any(|it| it.kind == kind) {
+            wanted.push(Wanted { kind, bits });
+        }
+    }
+    wanted
 }

@@ -253,6 +253,23 @@ fn keys_are_found_by_what_they_sign_with() {
 }
 
 #[test]
+fn a_server_wants_the_keys_that_it_is_installed_with() {
+    let wanted = |version: &str| {
+        let mut conf = Conf::new();
+        conf.set("ssh.version", version);
+        let wanted = super::wanted(&conf);
+        wanted.iter().map(|it| (it.kind, it.bits)).collect::<Vec<_>>()
+    };
+    let (ecdsa, ed25519) = ((Kind::EcdsaP256, 256), (Kind::Ed25519, 256));
+    assert_eq!(wanted("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10"), [(Kind::Rsa, 3072), ecdsa, ed25519]);
+    assert_eq!(wanted("SSH-2.0-OpenSSH_7.4"), [(Kind::Rsa, 2048), ecdsa, ed25519]);
+    let old = [(Kind::Rsa, 2048), (Kind::Dsa, 1024), ecdsa, ed25519];
+    assert_eq!(wanted("SSH-2.0-OpenSSH_5.1p1 Debian-5"), old, "the last two for clients of today");
+    assert_eq!(wanted("SSH-2.0-Cisco-1.25"), [(Kind::Rsa, 2048)]);
+    assert_eq!(super::wanted(&Conf::new()).len(), 3);
+}
+
+#[test]
 fn without_keys_there_is_one_that_follows_from_the_host() {
     let of = |seed| {
         let identity = crate::conf::Identity { seed, ..Default::default() };
