@@ -47,13 +47,18 @@ impl Persona {
     }
 }
 
+/// What the other services say by default is Debian 12 too.
+const DEBIAN_12: &str = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10";
+
 /// The personas of this version.
 pub static PERSONAS: &[Persona] = &[
     Persona {
         name: "cisco-switch",
-        about: "a switch that is managed over telnet",
+        about: "a switch that is managed over telnet and SSH",
         settings: &[
             ("device.hostname", Says::Text("sw-access-02")),
+            ("ssh.enabled", Says::On),
+            ("ssh.version", Says::Text("SSH-2.0-Cisco-1.25")),
             ("telnet.enabled", Says::On),
             ("telnet.product", Says::Text("cisco")),
             ("telnet.banner", Says::Text("Authorized access only. All activity is logged.")),
@@ -70,6 +75,8 @@ pub static PERSONAS: &[Persona] = &[
             ("https.enabled", Says::On),
             ("https.skin", Says::Text("basicLogin")),
             ("git.enabled", Says::On),
+            ("ssh.enabled", Says::On),
+            ("ssh.version", Says::Text(DEBIAN_12)),
         ],
     },
     Persona {
@@ -82,6 +89,8 @@ pub static PERSONAS: &[Persona] = &[
             ("http.skin", Says::Text("nasLogin")),
             ("https.enabled", Says::On),
             ("https.skin", Says::Text("nasLogin")),
+            ("ssh.enabled", Says::On),
+            ("ssh.version", Says::Text(DEBIAN_12)),
         ],
     },
     Persona {

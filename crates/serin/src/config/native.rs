@@ -50,9 +50,39 @@ pub(crate) fn accept(draft: &mut Draft, key: &str, value: Value) {
         draft.refuse_switch(key, &value);
     } else if keys::is_port(key) && !is_port(&value) {
         draft.complain(key, wrong(keys::PORT, &value));
+    } else if let Some(text) = text_rule(key, &value) {
+        draft.complain(key, text);
     } else {
         draft.conf.set(key, value);
     }
+}
+
+/// What is wrong with a text that clients could not do with, in either dialect.
+pub(crate) fn text_rule(key: &str, value: &Value) -> Option<String> {
+    const WANTS: &str =
+        "an identification such as SSH-2.0-OpenSSH_9.2p1, in one line of at most 253 characters";
+    (key == "ssh.version" && !value.as_str().is_some_and(is_ssh_version)).then(|| wrong(WANTS, value))
+}
+
+/// `SSH-`, a protocol version, `-`, software, then perhaps a comment behind a blank or colon.
+fn is_ssh_version(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("SSH-") else { return false };
+    let version = |digits: &str| {
+        let mut wanted = digits.chars();
+        let given: Vec<char> = rest.chars().take(digits.len()).collect();
+        // OpenCanary takes any character for the dot.
+        given.len() == digits.len()
+            && given.iter().all(|it| wanted.next().is_some_and(|want| want == '.' || want == *it))
+    };
+    let Some(length) = ["2.0", "1.5", "1.99", "1.0"].iter().find(|it| version(it)).map(|it| it.len()) else {
+        return false;
+    };
+    let rest: String = rest.chars().skip(length).collect();
+    let software = rest.strip_prefix('-').unwrap_or_default();
+    let printable = |it: u8| (0x20..=0x7e).contains(&it) || it == b'\t';
+    text.len() <= 253
+        && software.bytes().next().is_some_and(|it| (0x21..=0x7e).contains(&it))
+        && software.bytes().all(printable)
 }
 
 /// Said of a service that comes later.

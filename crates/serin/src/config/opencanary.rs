@@ -132,11 +132,7 @@ fn text_rule(key: &str, value: &Value) -> Option<String> {
     let rule: (fn(&str) -> bool, &str) = match key {
         "device.name" => (is_device_name, "1 to 100 letters, digits or any of +-#_"),
         "device.desc" => (is_device_desc, "1 to 100 letters, digits, blanks or any of +-#_"),
-        "ssh.version" => (
-            is_ssh_version,
-            "an identification such as SSH-2.0-OpenSSH_9.2p1, in one line of at most 253 characters",
-        ),
-        _ => return None,
+        _ => return native::text_rule(key, value),
     };
     (!value.as_str().is_some_and(rule.0)).then(|| wrong(rule.1, value))
 }
@@ -148,27 +144,6 @@ fn is_device_name(text: &str) -> bool {
 
 fn is_device_desc(text: &str) -> bool {
     is_device_name(&text.replace(' ', "_"))
-}
-
-/// `SSH-`, a protocol version, `-`, software, then perhaps a comment behind a blank or colon.
-fn is_ssh_version(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("SSH-") else { return false };
-    let version = |digits: &str| {
-        let mut wanted = digits.chars();
-        let given: Vec<char> = rest.chars().take(digits.len()).collect();
-        // OpenCanary takes any character for the dot.
-        given.len() == digits.len()
-            && given.iter().all(|it| wanted.next().is_some_and(|want| want == '.' || want == *it))
-    };
-    let Some(length) = ["2.0", "1.5", "1.99", "1.0"].iter().find(|it| version(it)).map(|it| it.len()) else {
-        return false;
-    };
-    let rest: String = rest.chars().skip(length).collect();
-    let software = rest.strip_prefix('-').unwrap_or_default();
-    let printable = |it: u8| (0x20..=0x7e).contains(&it) || it == b'\t';
-    text.len() <= 253
-        && software.bytes().next().is_some_and(|it| (0x21..=0x7e).contains(&it))
-        && software.bytes().all(printable)
 }
 
 /// What OpenCanary takes for keys that are absent, where that is not our default.
