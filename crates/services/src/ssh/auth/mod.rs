@@ -279,7 +279,8 @@ impl Auth {
             How::Key(key) if self.offers("publickey") => self.judge_key(key, request),
             How::Interactive(_) if !self.offers("keyboard-interactive") => Outcome::Refused(What::Other),
             How::Interactive(_) if broken => Outcome::Broken,
-            How::Interactive(submethods) if pam(submethods) || !self.openssh() => Outcome::Asked,
+            How::Interactive(_) if !self.openssh() => Outcome::Asked,
+            How::Interactive(submethods) if self.face.profile.pam && pam(submethods) => Outcome::Asked,
             How::Other if broken && std::str::from_utf8(request.method).is_ok_and(|it| self.offers(it)) => {
                 Outcome::Broken
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Additions, Delay, Distribution, Farewell, Padding, Product, Profile};
+use super::{Additions, Distribution, Farewell, Padding, Product, Profile};
 
 pub(super) static ALL: &[&Profile] = &[&IOS_15];
 
@@ -11,7 +11,7 @@ pub(super) static ALL: &[&Profile] = &[&IOS_15];
 /// order of messages in Cisco's own `debug ip ssh`. Three tries and 120 s are IOS's defaults.
 ///
 /// Assumed, because nobody publishes it: zeroes as padding, what it does with other identifications
-/// and after the last refusal (it hangs up), and how long a refusal takes.
+/// and after the last refusal (it hangs up).
 ///
 /// Current OpenSSH has no method in common with it at all, in any of the lists but compression.
 static IOS_15: Profile = Profile {
@@ -41,11 +41,10 @@ static IOS_15: Profile = Profile {
     methods: &["publickey", "keyboard-interactive", "password"],
     max_tries: 3,
     farewell: Farewell::Silent,
-    delay: Delay::Fixed,
+    pam: false,
     grace: Duration::from_mins(2),
     invalid: None,
     other_version: None,
     crowded: None,
     rsa_bits: 2048,
-    penalties: false,
 };

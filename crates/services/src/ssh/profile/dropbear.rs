@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Additions, Delay, Distribution, Farewell, Names, Padding, Product, Profile};
+use super::{Additions, Distribution, Farewell, Names, Padding, Product, Profile};
 
 /// From the oldest to the newest.
 pub(super) static ALL: &[&Profile] = &[&V2019_78, &V2020_81, &V2022_83, &V2025_89, &V2026_94];
@@ -49,13 +49,12 @@ static V2022_83: Profile = Profile {
     methods: &["publickey", "password"],
     max_tries: 10,
     farewell: Farewell::Silent,
-    delay: Delay::Random,
+    pam: false,
     grace: Duration::from_mins(5),
     invalid: None,
     other_version: None,
     crowded: None,
     rsa_bits: 2048,
-    penalties: false,
 };
 
 /// Measured: Debian 11's 2020.81-3+deb11u2, KEXINIT and `EXT_INFO` byte for byte.

@@ -1,23 +1,32 @@
 //! The packets of genuine servers against what is built here.
 //!
-//! `golden/*.hex` were recorded from Debian's packages on loopback: the payload of KEXINIT with its
+//! `golden/*.hex` were recorded from Debian's and Ubuntu's packages on loopback: the payload of KEXINIT with its
 //! cookie zeroed, and that of `EXT_INFO`. Where no package was to be had, the fingerprint of a public
 //! record stands for the packet.
 
 use super::{Padding, Profile, all, nearest};
 use crate::ssh::kexinit::{Offer, ours};
 use crate::ssh::random::Random;
+use crate::ssh::{cipher, kex, mac};
 
 const RECORDED: &[(&str, &str)] = &[
-    ("SSH-2.0-OpenSSH_8.4p1 Debian-5+deb11u3", include_str!("golden/openssh_8_4_debian_11.hex")),
-    ("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", include_str!("golden/openssh_9_2_debian_12.hex")),
-    ("SSH-2.0-OpenSSH_10.0p2 Debian-7+deb13u4", include_str!("golden/openssh_10_0_debian_13.hex")),
-    ("SSH-2.0-OpenSSH_10.3p1 Debian-1~bpo13+1", include_str!("golden/openssh_10_3_debian_13_backports.hex")),
-    ("SSH-2.0-OpenSSH_10.6p1 Debian-1", include_str!("golden/openssh_10_6_debian_sid.hex")),
-    ("SSH-2.0-dropbear_2020.81", include_str!("golden/dropbear_2020_81.hex")),
-    ("SSH-2.0-dropbear_2022.83", include_str!("golden/dropbear_2022_83.hex")),
-    ("SSH-2.0-dropbear_2025.89", include_str!("golden/dropbear_2025_89.hex")),
-    ("SSH-2.0-dropbear_2026.94", include_str!("golden/dropbear_2026_94.hex")),
+    ("SSH-2.0-OpenSSH_7.2p2 Ubuntu-4ubuntu2.10", include_str!("golden/openssh-7.2-ubuntu-16.04.hex")),
+    ("SSH-2.0-OpenSSH_7.6p1 Ubuntu-4ubuntu0.7", include_str!("golden/openssh-7.6-ubuntu-18.04.hex")),
+    ("SSH-2.0-OpenSSH_8.2p1 Ubuntu-4ubuntu0.13", include_str!("golden/openssh-8.2-ubuntu-20.04.hex")),
+    ("SSH-2.0-OpenSSH_8.9p1 Ubuntu-3ubuntu0.18", include_str!("golden/openssh-8.9-ubuntu-22.04.hex")),
+    ("SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.20", include_str!("golden/openssh-9.6-ubuntu-24.04.hex")),
+    ("SSH-2.0-OpenSSH_9.9p1 Ubuntu-3ubuntu3.2", include_str!("golden/openssh-9.9-ubuntu-25.04.hex")),
+    ("SSH-2.0-OpenSSH_10.0p2 Ubuntu-5ubuntu5.4", include_str!("golden/openssh-10.0-ubuntu-25.10.hex")),
+    ("SSH-2.0-OpenSSH_10.2p1 Ubuntu-2ubuntu3.8", include_str!("golden/openssh-10.2-ubuntu-26.04.hex")),
+    ("SSH-2.0-OpenSSH_8.4p1 Debian-5+deb11u3", include_str!("golden/openssh-8.4-debian-11.hex")),
+    ("SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", include_str!("golden/openssh-9.2-debian-12.hex")),
+    ("SSH-2.0-OpenSSH_10.0p2 Debian-7+deb13u4", include_str!("golden/openssh-10.0-debian-13.hex")),
+    ("SSH-2.0-OpenSSH_10.3p1 Debian-1~bpo13+1", include_str!("golden/openssh-10.3-debian-13-backports.hex")),
+    ("SSH-2.0-OpenSSH_10.6p1 Debian-1", include_str!("golden/openssh-10.6-debian-sid.hex")),
+    ("SSH-2.0-dropbear_2020.81", include_str!("golden/dropbear-2020.81.hex")),
+    ("SSH-2.0-dropbear_2022.83", include_str!("golden/dropbear-2022.83.hex")),
+    ("SSH-2.0-dropbear_2025.89", include_str!("golden/dropbear-2025.89.hex")),
+    ("SSH-2.0-dropbear_2026.94", include_str!("golden/dropbear-2026.94.hex")),
 ];
 
 /// Identification, `hasshServer`, packet length and padding length; 0 where the record has neither
@@ -179,4 +188,20 @@ fn only_dropbear_pads_at_random_and_speaks_first() {
         assert_eq!(profile.padding == Padding::Random, dropbear, "{}", profile.name);
         assert_eq!(profile.speaks_first, dropbear, "{}", profile.name);
     }
+}
+
+#[test]
+fn what_is_offered_can_be_done() {
+    let markers = ["ext-info-s", "kex-strict-s-v00@openssh.com", "kexguess2@matt.ucc.asn.au"];
+    let mut missing: Vec<&str> = Vec::new();
+    for profile in all() {
+        missing.extend(
+            profile.offered_kex().filter(|it| !markers.contains(it) && kex::find(it.as_bytes()).is_none()),
+        );
+        missing.extend(profile.offered_ciphers().filter(|it| cipher::find(it).is_none()));
+        missing.extend(profile.offered_macs().filter(|it| mac::find(it).is_none()));
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -5,6 +5,10 @@
 //! loopback, *seen* means in a public log or capture of such a server, *source* means in the
 //! release's source. What nobody could look up is marked *assumed*.
 //!
+//! Absent on purpose: `PerSourcePenalties`, by which OpenSSH since 9.8 turns an address away for a
+//! while that tried passwords (five seconds for each refusal, from 15 in all on): a decoy wants to
+//! hear the rest.
+//!
 //! | file | servers |
 //! |---|---|
 //! | `openssh` | OpenSSH of Debian and Ubuntu, and as its authors ship it |
@@ -12,11 +16,9 @@
 //! | `dropbear`, `cisco` | Dropbear, Cisco IOS |
 //! | `lists` | what several of them have in common |
 //! | `choice` | which of them an identification asks for |
-//! | `delay` | how long a refusal takes |
 
 mod choice;
 mod cisco;
-mod delay;
 mod dropbear;
 #[cfg(test)]
 mod golden;
@@ -27,8 +29,6 @@ mod redhat;
 use std::time::Duration;
 
 use super::wire::{Message, number};
-
-pub(crate) use delay::{Delay, in_steps};
 
 /// Names of algorithms or methods, the preferred first.
 pub(crate) type Names = &'static [&'static str];
@@ -110,8 +110,8 @@ pub(crate) struct Profile {
     pub(crate) max_tries: u8,
     /// What it says then.
     pub(crate) farewell: Farewell,
-    /// How long a refused password takes.
-    pub(crate) delay: Delay,
+    /// Whether it asks PAM about passwords, which takes a second or more to refuse one.
+    pub(crate) pam: bool,
     /// Time to log in; it hangs up then, without a word.
     pub(crate) grace: Duration,
     /// What it sends, ending included, to a line that is no identification. None: nothing.
@@ -122,9 +122,6 @@ pub(crate) struct Profile {
     pub(crate) crowded: Option<&'static str>,
     /// Length of the RSA host key that an install makes, in bits.
     pub(crate) rsa_bits: u16,
-    /// Whether it turns away for a while addresses that try passwords or waste its time
-    /// (`PerSourcePenalties`, since 9.8: five seconds for each refusal, once they reach 15 in all).
-    pub(crate) penalties: bool,
 }
 
 /// Algorithms that stand behind a server's own ones, so that clients of today find one in common.

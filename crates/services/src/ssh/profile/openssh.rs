@@ -1,7 +1,8 @@
 //! OpenSSH as Debian and Ubuntu ship it, and its authors.
 //!
 //! Debian and Ubuntu leave the lists of the release as they are, but for what a security update
-//! brings: `kex-strict-s-v00@openssh.com` (CVE-2023-48795, December 2023) in what was current then.
+//! brings: `kex-strict-s-v00@openssh.com` (CVE-2023-48795, December 2023) in what was current then,
+//! from the revisions on that their changelogs name.
 //! They turn keyboard-interactive off in their configuration.
 
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::lists::{
     KEYS_WITHOUT_SHA1, MACS, MISMATCH, NOT_ALLOWED, PING, SIGNATURES_7_2, SIGNATURES_7_6, SIGNATURES_8_4,
     SIGNATURES_9_6, UPSTREAM_METHODS, VERSIONS_DIFFER,
 };
-use super::{Additions, Delay, Distribution, Farewell, Padding, Product, Profile};
+use super::{Additions, Distribution, Farewell, Padding, Product, Profile};
 
 /// From the oldest to the newest.
 pub(super) static ALL: &[&Profile] = &[
@@ -36,8 +37,11 @@ pub(super) static ALL: &[&Profile] = &[
     &UBUNTU_24_04,
     &UPSTREAM_9_6,
     &UPSTREAM_9_9,
+    &UBUNTU_25_04,
     &UPSTREAM_10_0,
     &DEBIAN_13,
+    &UBUNTU_25_10,
+    &UBUNTU_26_04,
     &DEBIAN_13_BACKPORTS,
     &DEBIAN_SID,
 ];
@@ -84,13 +88,12 @@ static DEBIAN_12: Profile = Profile {
     methods: &["publickey", "password"],
     max_tries: 6,
     farewell: Farewell::Says("Too many authentication failures"),
-    delay: Delay::PamInSteps,
+    pam: true,
     grace: Duration::from_mins(2),
     invalid: Some("Invalid SSH identification string.\r\n"),
     other_version: Some("Protocol major versions differ.\r\n"),
     crowded: Some("Exceeded MaxStartups\r\n"),
     rsa_bits: 3072,
-    penalties: false,
 };
 
 /// Debian's changelog: strict key exchange since 2+deb12u2.
@@ -131,7 +134,7 @@ static UPSTREAM_9_0: Profile = Profile {
     identification: "SSH-2.0-OpenSSH_9.0",
     kex: KEX_9_0,
     methods: UPSTREAM_METHODS,
-    delay: Delay::PerUser,
+    pam: false,
     ..DEBIAN_12
 };
 
@@ -145,14 +148,13 @@ static UBUNTU_23_10: Profile = Profile {
     ..DEBIAN_12_STRICT
 };
 
-/// Seen: the whole KEXINIT in a published masscan record, `EXT_INFO` twice in a published `ssh -v` of
-/// 9.6p1 Ubuntu-3ubuntu13.5.
+/// Measured: Ubuntu 24.04's 1:9.6p1-3ubuntu13.20, KEXINIT and `EXT_INFO` byte for byte.
 static UBUNTU_24_04: Profile = Profile {
     name: "OpenSSH 9.6p1, Ubuntu 24.04",
     distribution: Distribution::Ubuntu,
     version: (9, 6),
     revision: 0,
-    identification: "SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.14",
+    identification: "SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13.20",
     kex: &[
         "sntrup761x25519-sha512@openssh.com",
         "curve25519-sha256",
@@ -179,15 +181,25 @@ static UPSTREAM_9_6: Profile = Profile {
     distribution: Distribution::Upstream,
     identification: "SSH-2.0-OpenSSH_9.6",
     methods: UPSTREAM_METHODS,
-    delay: Delay::PerUser,
+    pam: false,
     ..UBUNTU_24_04
 };
 
-/// Source: the release notes and `myproposal.h` of 9.9.
+/// Assumed: Ubuntu's lists, which it does not change.
 static UPSTREAM_9_9: Profile = Profile {
     name: "OpenSSH 9.9",
-    version: (9, 9),
+    distribution: Distribution::Upstream,
     identification: "SSH-2.0-OpenSSH_9.9",
+    methods: UPSTREAM_METHODS,
+    pam: false,
+    ..UBUNTU_25_04
+};
+
+/// Measured: Ubuntu 25.04's 1:9.9p1-3ubuntu3.2, KEXINIT and `EXT_INFO` byte for byte.
+static UBUNTU_25_04: Profile = Profile {
+    name: "OpenSSH 9.9p1, Ubuntu 25.04",
+    version: (9, 9),
+    identification: "SSH-2.0-OpenSSH_9.9p1 Ubuntu-3ubuntu3.2",
     kex: &[
         "sntrup761x25519-sha512",
         "sntrup761x25519-sha512@openssh.com",
@@ -205,8 +217,7 @@ static UPSTREAM_9_9: Profile = Profile {
         "kex-strict-s-v00@openssh.com",
     ],
     crowded: Some(NOT_ALLOWED),
-    penalties: true,
-    ..UPSTREAM_9_6
+    ..UBUNTU_24_04
 };
 
 /// Measured: Debian 13's openssh-server 1:10.0p1-7+deb13u4, which calls itself 10.0p2. KEXINIT and
@@ -227,8 +238,23 @@ static DEBIAN_13: Profile = Profile {
         "aes256-ctr",
     ],
     crowded: Some(NOT_ALLOWED),
-    penalties: true,
     ..UBUNTU_24_04
+};
+
+/// Measured: Ubuntu 25.10's 1:10.0p1-5ubuntu5.4, KEXINIT and `EXT_INFO` byte for byte.
+static UBUNTU_25_10: Profile = Profile {
+    name: "OpenSSH 10.0p2, Ubuntu 25.10",
+    distribution: Distribution::Ubuntu,
+    identification: "SSH-2.0-OpenSSH_10.0p2 Ubuntu-5ubuntu5.4",
+    ..DEBIAN_13
+};
+
+/// Measured: Ubuntu 26.04's 1:10.2p1-2ubuntu3.8, KEXINIT and `EXT_INFO` byte for byte.
+static UBUNTU_26_04: Profile = Profile {
+    name: "OpenSSH 10.2p1, Ubuntu 26.04",
+    version: (10, 2),
+    identification: "SSH-2.0-OpenSSH_10.2p1 Ubuntu-2ubuntu3.8",
+    ..UBUNTU_25_10
 };
 
 /// Source: `myproposal.h` of 10.0, which Debian does not change.
@@ -237,7 +263,7 @@ static UPSTREAM_10_0: Profile = Profile {
     distribution: Distribution::Upstream,
     identification: "SSH-2.0-OpenSSH_10.0",
     methods: UPSTREAM_METHODS,
-    delay: Delay::PerUser,
+    pam: false,
     ..DEBIAN_13
 };
 
@@ -269,14 +295,13 @@ static DEBIAN_SID: Profile = Profile {
     ..DEBIAN_13_BACKPORTS
 };
 
-/// Seen: KEXINIT in a published log of `sshd -ddd`, `EXT_INFO` in a published `ssh -v` of 8.9p1
-/// Ubuntu-3ubuntu0.13.
+/// Measured: Ubuntu 22.04's 1:8.9p1-3ubuntu0.18, KEXINIT and `EXT_INFO` byte for byte.
 static UBUNTU_22_04: Profile = Profile {
     name: "OpenSSH 8.9p1, Ubuntu 22.04",
     distribution: Distribution::Ubuntu,
     version: (8, 9),
     revision: 5,
-    identification: "SSH-2.0-OpenSSH_8.9p1 Ubuntu-3ubuntu0.13",
+    identification: "SSH-2.0-OpenSSH_8.9p1 Ubuntu-3ubuntu0.18",
     kex: &[
         "curve25519-sha256",
         "curve25519-sha256@libssh.org",
@@ -347,7 +372,7 @@ static DEBIAN_11_OLD: Profile = Profile {
     ..DEBIAN_11
 };
 
-/// Seen: KEXINIT by its HASSH in published Shodan records of 4ubuntu0.12, `EXT_INFO` as below.
+/// Measured: Ubuntu 20.04's 1:8.2p1-4ubuntu0.13, KEXINIT and `EXT_INFO` byte for byte.
 static UBUNTU_20_04: Profile = Profile {
     name: "OpenSSH 8.2p1, Ubuntu 20.04",
     distribution: Distribution::Ubuntu,
@@ -406,7 +431,7 @@ static DEBIAN_10_OLD: Profile = Profile {
     ..DEBIAN_10
 };
 
-/// Seen: KEXINIT and `EXT_INFO` in a published `ssh -vvv` of 7.6p1 Ubuntu-4ubuntu0.5.
+/// Measured: Ubuntu 18.04's 1:7.6p1-4ubuntu0.7, KEXINIT and `EXT_INFO` byte for byte, and the texts.
 static UBUNTU_18_04: Profile = Profile {
     name: "OpenSSH 7.6p1, Ubuntu 18.04",
     distribution: Distribution::Ubuntu,
@@ -415,7 +440,7 @@ static UBUNTU_18_04: Profile = Profile {
     identification: "SSH-2.0-OpenSSH_7.6p1 Ubuntu-4ubuntu0.7",
     kex: KEX_7_3,
     host_keys: KEYS_SHA1_FIRST,
-    delay: Delay::Pam,
+    pam: true,
     rsa_bits: 2048,
     ..DEBIAN_10
 };
@@ -431,8 +456,7 @@ static DEBIAN_9: Profile = Profile {
     ..UBUNTU_18_04
 };
 
-/// Seen: KEXINIT but for the host keys in the HASSH authors' example of 4ubuntu2.4. Assumed: host
-/// keys and `EXT_INFO` as in 7.4.
+/// Measured: Ubuntu 16.04's 1:7.2p2-4ubuntu2.10, KEXINIT and `EXT_INFO` byte for byte, and the texts.
 static UBUNTU_16_04: Profile = Profile {
     name: "OpenSSH 7.2p2, Ubuntu 16.04",
     distribution: Distribution::Ubuntu,

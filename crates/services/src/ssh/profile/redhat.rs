@@ -9,7 +9,7 @@ use super::lists::{
     CIPHERS, KEX_7_3, KEYS, KEYS_SHA1_FIRST, KEYS_WITHOUT_SHA1, MACS, MISMATCH, PING, SIGNATURES_7_2,
     SIGNATURES_7_6, SIGNATURES_8_4, UPSTREAM_METHODS, VERSIONS_DIFFER,
 };
-use super::{Additions, Delay, Distribution, Farewell, Names, Padding, Product, Profile};
+use super::{Additions, Distribution, Farewell, Names, Padding, Product, Profile};
 
 /// From the oldest to the newest, Windows behind.
 pub(super) static ALL: &[&Profile] = &[&RED_HAT_7, &RED_HAT_8, &RED_HAT_9, &WINDOWS_8_1, &WINDOWS_9_5];
@@ -64,13 +64,12 @@ static RED_HAT_7: Profile = Profile {
     methods: &["publickey", "gssapi-keyex", "gssapi-with-mic", "password"],
     max_tries: 6,
     farewell: Farewell::Says("Too many authentication failures"),
-    delay: Delay::Pam,
+    pam: true,
     grace: Duration::from_mins(2),
     invalid: Some(MISMATCH),
     other_version: Some(VERSIONS_DIFFER),
     crowded: None,
     rsa_bits: 2048,
-    penalties: false,
 };
 
 /// Seen: the lists in a published `ssh -vvv` of 8.0, `EXT_INFO` and methods in others. Assumed: the
@@ -105,7 +104,7 @@ static RED_HAT_8: Profile = Profile {
     ],
     macs: POLICY_MACS,
     server_sig_algs: Some(SIGNATURES_7_6),
-    delay: Delay::PamInSteps,
+    pam: true,
     invalid: Some("Invalid SSH identification string.\r\n"),
     other_version: Some("Protocol major versions differ.\r\n"),
     rsa_bits: 3072,
@@ -152,7 +151,7 @@ static WINDOWS_8_1: Profile = Profile {
     ciphers: CIPHERS,
     macs: MACS,
     methods: UPSTREAM_METHODS,
-    delay: Delay::PerUser,
+    pam: false,
     ..RED_HAT_8
 };
 
