@@ -109,6 +109,7 @@ pub(super) struct Pair {
     prime: Vec<u8>,
     params: BoxedMontyParams,
     exponent: BoxedUint,
+    exponent_bits: u32,
     /// Big-endian, of the prime's length.
     pub(super) public: Vec<u8>,
 }
@@ -122,9 +123,13 @@ impl Pair {
         let modulus = Odd::new(number(&prime, bits)?).into_option().ok_or(Fault::Incomplete)?;
         let params = BoxedMontyParams::new_vartime(modulus);
         let generator = BoxedMontyForm::new(number(generator, bits)?, &params);
-        let exponent = number(&random.bytes::<EXPONENT>(), EXPONENT_BITS)?;
-        let public = generator.pow_bounded_exp(&exponent, EXPONENT_BITS).retrieve().to_be_bytes().into_vec();
-        Ok(Self { prime, params, exponent, public })
+        let mut drawn = vec![0; exponent_size(bits)];
+        random.fill(&mut drawn);
+        let exponent_bits =
+            u32::try_from(drawn.len().saturating_mul(8)).map_err(|_| Fault::NumberTooLarge)?;
+        let exponent = number(&drawn, exponent_bits)?;
+        let public = generator.pow_bounded_exp(&exponent, exponent_bits).retrieve().to_be_bytes().into_vec();
+        Ok(Self { prime, params, exponent, exponent_bits, public })
     }
 
     /// The secret that is shared with the owner of a public value without leading zeros.
@@ -132,8 +137,20 @@ impl Pair {
         check(&self.prime, theirs)?;
         let theirs =
             BoxedUint::from_be_slice(theirs, self.params.bits_precision()).map_err(|_| Fault::Incomplete)?;
-        let secret = BoxedMontyForm::new(theirs, &self.params).pow_bounded_exp(&self.exponent, EXPONENT_BITS);
+        let secret =
+            BoxedMontyForm::new(theirs, &self.params).pow_bounded_exp(&self.exponent, self.exponent_bits);
         Ok(secret.retrieve().to_be_bytes().into_vec())
+    }
+}
+
+/// Bytes of a private exponent for a prime of so many bits: at least twice the strength of the group
+/// (NIST SP 800-56A revision 3, appendix D). OpenSSH takes 64 bytes or more whatever the group, which
+/// nobody sees, but costs up to twice as much.
+fn exponent_size(bits: u32) -> usize {
+    match bits {
+        ..=2048 => 32,
+        2049..=4096 => 40,
+        4097.. => 56,
     }
 }
 
@@ -172,10 +189,5 @@ pub(super) fn positive(content: &[u8]) -> Result<&[u8], Fault> {
     }
 }
 
-/// Bytes of a private exponent: twice the strength of any cipher's key, as OpenSSH has it for all
-/// ciphers but `chacha20-poly1305@openssh.com` and MACs with keys of 64 bytes.
-const EXPONENT: usize = 64;
-/// The same in bits.
-const EXPONENT_BITS: u32 = 512;
 /// OpenSSH: `SSHBUF_MAX_BIGNUM`, 16384 bits.
 const NUMBER_MAX: usize = 2048;
