@@ -43,7 +43,10 @@ use wire::Message;
 
 settings! { "ssh" {
     /// How the server introduces itself. It also chooses the algorithms, texts and timing that a
-    /// client sees: those of the nearest version of OpenSSH, Dropbear or Cisco IOS that is known.
+    /// client sees, down to the revision of the package: those of the nearest that is known of
+    /// OpenSSH (5.1 to 10.6; Debian, Ubuntu, Red Hat, Windows), Dropbear (2019.78 to 2026.94) and
+    /// Cisco IOS, and of the newest OpenSSH for anything else. OpenSSH 5.1 and Cisco IOS also offer
+    /// what today's clients need, which the genuine ones do not.
     version: String = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10".into(), opencanary "SSH-2.0-OpenSSH_5.1p1 Debian-5";
     /// A folder with host keys to take over once, such as OpenCanary's `id_rsa` and `id_dsa`. Keys
     /// live in the state directory from then on.

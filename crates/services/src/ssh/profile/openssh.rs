@@ -319,7 +319,7 @@ static UBUNTU_22_04: Profile = Profile {
     ..DEBIAN_12
 };
 
-/// Seen: its list of key exchange methods in a published refusal by a Cisco client.
+/// Measured: the release's 1:8.9p1-3.
 static UBUNTU_22_04_OLD: Profile = Profile {
     name: "OpenSSH 8.9p1, Ubuntu 22.04 before 2024",
     revision: 0,
@@ -386,11 +386,11 @@ static UBUNTU_20_04: Profile = Profile {
     ..DEBIAN_11
 };
 
-/// Seen: KEXINIT and `EXT_INFO` in a published `ssh -vvv` of 8.2p1 Ubuntu-4ubuntu0.2.
+/// Measured: the release's 1:8.2p1-4. Its changelog: strict key exchange since 4ubuntu0.10.
 static UBUNTU_20_04_OLD: Profile = Profile {
     name: "OpenSSH 8.2p1, Ubuntu 20.04 before 2024",
     revision: 0,
-    identification: "SSH-2.0-OpenSSH_8.2p1 Ubuntu-4ubuntu0.9",
+    identification: "SSH-2.0-OpenSSH_8.2p1 Ubuntu-4",
     kex: KEX_8_2,
     ..UBUNTU_20_04
 };
