@@ -3,6 +3,11 @@
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+/// Starts with the keys that it was agreed on with.
+pub(crate) const IMMEDIATE: &str = "zlib";
+/// Starts with a login (OpenSSH's PROTOCOL file, section 1.2).
+pub(crate) const DELAYED: &str = "zlib@openssh.com";
+
 /// Compresses what we send. Costs a few hundred KiB.
 pub(crate) struct Deflate(Compress);
 

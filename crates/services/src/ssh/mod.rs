@@ -16,6 +16,7 @@
 
 mod auth;
 mod cipher;
+pub mod client;
 mod compression;
 pub mod hostkey;
 mod identification;

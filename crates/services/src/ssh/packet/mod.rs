@@ -6,8 +6,8 @@ mod sending;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "the transport is yet to come")]
-pub(crate) use {receiving::Receiving, sending::Sending};
+pub(crate) use receiving::Receiving;
+pub(crate) use sending::Sending;
 
 use super::cipher::{self, Keyed};
 use super::mac::{self, Mac};

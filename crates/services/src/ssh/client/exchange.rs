@@ -1,0 +1,184 @@
+//! Key exchanges of the client.
+
+use aws_lc_rs::digest::digest;
+
+use super::{Agreement, Client, Failure, Heard};
+use crate::ssh::cipher::{self, Keyed, Opening};
+use crate::ssh::compression;
+use crate::ssh::hostkey::{self, Unproved};
+use crate::ssh::kex::initiator::{self, Initiator};
+use crate::ssh::kex::{self, Agreed};
+use crate::ssh::kexinit::{self, Chosen, Offer};
+use crate::ssh::keys::Keys;
+use crate::ssh::mac;
+use crate::ssh::packet::{Direction, Protection};
+use crate::ssh::wire::{Message, number};
+use crate::wire::Short;
+
+/// Where key exchanges stand.
+#[derive(Default)]
+pub(super) struct Exchange {
+    /// The KEXINIT that was sent last; empty between exchanges.
+    ours: Vec<u8>,
+    /// The server's.
+    theirs: Vec<u8>,
+    method: Option<(Initiator, Chosen)>,
+    /// What the server sends under from its NEWKEYS on.
+    next: Option<(Protection<Opening>, Agreement)>,
+    /// Both sides start counting packets anew (OpenSSH's PROTOCOL file, section 1.10).
+    strict: bool,
+}
+
+impl Exchange {
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.ours.is_empty()
+    }
+
+    pub(super) fn begin(&mut self, kexinit: Vec<u8>) {
+        self.ours = kexinit;
+    }
+}
+
+impl From<Short> for Failure {
+    fn from(Short(field): Short) -> Self {
+        Self::Short(field)
+    }
+}
+
+impl From<kex::Fault> for Failure {
+    fn from(fault: kex::Fault) -> Self {
+        Self::Exchange(fault.text())
+    }
+}
+
+impl Client {
+    pub(super) fn kexinit_message(&mut self) -> Vec<u8> {
+        let Self { offer, random, .. } = self;
+        let list = |names: &[String]| names.join(",");
+        let mut message = Message::new(number::KEXINIT)
+            .raw(&random.bytes::<16>())
+            .string(list(&offer.kex))
+            .string(list(&offer.host_keys));
+        for names in [&offer.ciphers, &offer.macs, &offer.compression] {
+            message = message.string(list(names)).string(list(names));
+        }
+        message.string("").string("").boolean(false).u32(0).0
+    }
+
+    /// The server's KEXINIT, after ours.
+    pub(super) fn kexinit(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let (ours, theirs) = (self.exchange.ours.get(1..), payload.get(1..));
+        let ours = Offer::read(ours.unwrap_or_default())?;
+        let theirs = Offer::read(theirs.unwrap_or_default())?;
+        let chosen = kexinit::choose(&ours, &theirs).map_err(|it| Failure::NothingInCommon(it.0))?;
+        if self.session_id.is_empty() {
+            self.exchange.strict =
+                ours.marks("kex-strict-c-v00@openssh.com") && theirs.marks("kex-strict-s-v00@openssh.com");
+        }
+        let method = kex::find(chosen.kex.as_bytes()).ok_or_else(|| Failure::Unknown(chosen.kex.clone()))?;
+        let (initiator, first) = Initiator::new(method, &mut self.random)?;
+        self.exchange.theirs = payload.to_vec();
+        self.exchange.method = Some((initiator, chosen));
+        self.send_now(&first.0, out);
+        Ok(())
+    }
+
+    /// A message of the method.
+    pub(super) fn exchanged(&mut self, kind: u8, fields: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let Some((initiator, _)) = &mut self.exchange.method else { return Err(Failure::OutOfPlace(kind)) };
+        match initiator.message(kind, fields, &mut self.random)? {
+            initiator::Heard::Send(message) => self.send_now(&message.0, out),
+            initiator::Heard::Reply { host_key, agreed, signature } => {
+                self.agreed(host_key, &agreed, &signature, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn agreed(
+        &mut self,
+        public_key: Vec<u8>,
+        agreed: &Agreed,
+        signature: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let Some((_, chosen)) = self.exchange.method.take() else {
+            return Err(Failure::OutOfPlace(agreed.reply));
+        };
+        let hash = self.hash(&public_key, agreed);
+        let proved = match hostkey::verify(&public_key, signature, &hash) {
+            Ok(()) => true,
+            Err(Unproved::Unknown) => false,
+            Err(_) => return Err(Failure::Signature),
+        };
+        if self.session_id.is_empty() {
+            self.session_id.clone_from(&hash);
+        }
+        let keys = Keys::new(agreed.hash, &agreed.shared, &hash, &self.session_id);
+        let sending = protection(Direction::ToServer, &chosen, &keys)?;
+        let receiving = protection(Direction::ToClient, &chosen, &keys)?;
+        self.send_now(&[number::NEWKEYS], out);
+        self.sending.rekey(sending, self.exchange.strict);
+        if starts(&chosen.compression[0], self.logged_in) {
+            self.sending.compress();
+        } else {
+            self.sending.stop_compressing();
+        }
+        let Chosen { kex, host_key, ciphers, macs, compression, .. } = chosen;
+        self.compression.clone_from(&compression);
+        let agreement = Agreement { kex, host_key, ciphers, macs, compression, public_key, proved };
+        self.exchange.next = Some((receiving, agreement));
+        self.exchange.ours.clear();
+        for message in std::mem::take(&mut self.held) {
+            self.send_now(&message, out);
+        }
+        Ok(())
+    }
+
+    /// The exchange hash (RFC 4253 section 8).
+    fn hash(&self, public_key: &[u8], agreed: &Agreed) -> Vec<u8> {
+        let fields = Message::part()
+            .string(&self.offer.identification)
+            .string(self.server.as_deref().unwrap_or_default())
+            .string(&self.exchange.ours)
+            .string(&self.exchange.theirs)
+            .string(public_key)
+            .raw(&agreed.exchanged)
+            .raw(&agreed.shared);
+        digest(agreed.hash, &fields.0).as_ref().to_vec()
+    }
+
+    /// The server's NEWKEYS.
+    pub(super) fn newkeys(&mut self) -> Result<Heard, Failure> {
+        let Some((protection, agreement)) = self.exchange.next.take() else {
+            return Err(Failure::OutOfPlace(number::NEWKEYS));
+        };
+        self.receiving.rekey(protection, self.exchange.strict);
+        if starts(&agreement.compression[1], self.logged_in) {
+            self.receiving.decompress();
+        } else {
+            self.receiving.stop_decompressing();
+        }
+        Ok(Heard::Keys(agreement))
+    }
+}
+
+/// Whether this compression starts with new keys.
+fn starts(name: &str, logged_in: bool) -> bool {
+    name == compression::IMMEDIATE || name == compression::DELAYED && logged_in
+}
+
+fn protection<C: Keyed>(
+    direction: Direction,
+    chosen: &Chosen,
+    keys: &Keys,
+) -> Result<Protection<C>, Failure> {
+    let way = usize::from(direction == Direction::ToClient);
+    let name = |list: &[String; 2]| list.get(way).cloned().unwrap_or_default();
+    let (cipher, mac) = (name(&chosen.ciphers), name(&chosen.macs));
+    cipher::find(&cipher)
+        .and_then(|it| {
+            Protection::new(direction, it, mac::find(&mac), |letter, size| keys.derive(letter, size))
+        })
+        .ok_or_else(|| Failure::Unknown(format!("{cipher} with {mac}")))
+}
