@@ -330,7 +330,7 @@ kinds! {
         details ["CUT" "HASSH" "PROBLEM" "SESSION"]
         "{src} tried to log in to SSH as {USERNAME} by {METHOD}";
     SSH_HANDSHAKE = 21113 "ssh.handshake" Connect Medium ["HASSH" "LOCALVERSION" "REMOTEVERSION"]
-        details ["CIPHERS" "COMPRESSION" "HOSTKEYALGORITHMS" "KEXALGORITHMS" "MACS" "SESSION"]
+        details ["CIPHERS" "COMPRESSION" "HOSTKEYALGORITHMS" "KEXALGORITHMS" "MACS" "REASON" "SESSION"]
         "{src} looked at what SSH offers as {REMOTEVERSION} and left";
     SSH_REQUEST = 21114 "ssh.request" Interact High ["COMMAND" "REQUEST" "USERNAME"]
         details ["CHANNEL" "CUT" "ENVIRONMENT" "HASSH" "HOST" "ORIGIN" "PORT" "SESSION" "TERMINAL" "WINDOW"]

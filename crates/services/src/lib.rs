@@ -47,6 +47,7 @@ pub static ALL: &[&Service] = &[
     &http::SERVICE,
     &httpproxy::SERVICE,
     &https::SERVICE,
+    &ssh::SERVICE,
     &tcpbanner::SERVICE,
     &telnet::SERVICE,
 ];

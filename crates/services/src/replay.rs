@@ -183,6 +183,69 @@ fn compare(expected: &[Did], played: &[Did]) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes a session down while a client speaks with a service: for protocols whose client must hear
+/// what exactly this replay will say, such as those that agree on keys.
+pub struct Recording {
+    service: &'static Service,
+    player: Player,
+    held: Vec<u8>,
+    text: String,
+}
+
+impl Recording {
+    /// Opens a conversation. `head` are the session's first lines: remarks and settings. What the
+    /// client hears first comes with it.
+    ///
+    /// # Panics
+    ///
+    /// When the service refuses its settings.
+    #[must_use]
+    #[allow(clippy::panic, reason = "a session that does not fit its service is a mistake in a test")]
+    pub fn new(service: &'static Service, head: &str) -> (Self, Vec<u8>) {
+        let Ok(listening) = (service.build)(&settings_of(head)) else {
+            panic!("{} refuses its settings", service.name)
+        };
+        let Some(first) = listening.first() else { panic!("{} opens no port", service.name) };
+        let player = Player::new(first, false);
+        let mut recording = Self { service, player, held: Vec::new(), text: head.to_owned() };
+        let said = recording.write_down();
+        (recording, said)
+    }
+
+    /// The client said this in one segment; returns what it hears.
+    pub fn hear(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let _ = writeln!(self.text, ">> {}", escape(bytes));
+        self.player.feed(&mut self.held, bytes, self.service);
+        self.write_down()
+    }
+
+    /// Whether the service hung up.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.player.ended
+    }
+
+    /// The session as text, once it is over.
+    #[must_use]
+    pub fn finish(mut self) -> String {
+        let why = if self.player.ended { Closed::ByUs } else { Closed::ByPeer };
+        if why == Closed::ByPeer {
+            self.text.push_str("= gone\n");
+        }
+        self.player.dialogue.closed(why, &mut self.player.out);
+        self.player.reports_only();
+        self.write_down();
+        self.text
+    }
+
+    fn write_down(&mut self) -> Vec<u8> {
+        let did = std::mem::take(&mut self.player.did);
+        self.text.push_str(&rendered(&did));
+        let said = did.into_iter().filter_map(|it| if let Did::Said(bytes) = it { Some(bytes) } else { None });
+        said.flatten().collect()
+    }
+}
+
 /// In the form of a session file.
 fn rendered(did: &[Did]) -> String {
     let mut text = String::new();
@@ -254,9 +317,7 @@ fn play(service: &Service, session: &str, slice: usize) -> Vec<Did> {
     let Some(first) = listening.first() else {
         panic!("{}: the session's settings open no port", service.name)
     };
-    let (dialogue, out) = opened(first, session.lines().any(|it| it.trim() == "@ plain"));
-    let mut player = Player { dialogue, did: Vec::new(), ended: false, out };
-    player.act();
+    let mut player = Player::new(first, session.lines().any(|it| it.trim() == "@ plain"));
     let mut held = Vec::new();
     let mut run: Vec<u8> = Vec::new();
     let mut gone = false;
@@ -302,6 +363,13 @@ struct Player {
 }
 
 impl Player {
+    fn new(listening: &Listening, plain: bool) -> Self {
+        let (dialogue, out) = opened(listening, plain);
+        let mut player = Self { dialogue, did: Vec::new(), ended: false, out };
+        player.act();
+        player
+    }
+
     fn feed(&mut self, held: &mut Vec<u8>, piece: &[u8], service: &Service) {
         if self.ended {
             return;

@@ -1,5 +1,9 @@
 //! Identification lines (RFC 4253 section 4.2), read as each product reads them.
 
+use memchr::memmem;
+
+use super::profile::{Product, Profile};
+
 /// What a client's first bytes amount to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard<'b> {
@@ -25,9 +29,51 @@ pub(crate) enum Refusal {
 /// Most bytes of a line, without its ending: OpenSSH's `SSH_MAX_BANNER_LEN`.
 pub(crate) const LINE_MAX: usize = 8192;
 
+/// Reads as this product does.
+pub(crate) fn read<'b>(profile: &Profile, bytes: &'b [u8]) -> Heard<'b> {
+    match profile.product {
+        Product::Dropbear => read_as_dropbear(bytes),
+        Product::OpenSsh if profile.version < (7, 8) => read_as_old_openssh(bytes),
+        Product::OpenSsh | Product::Cisco => read_as_openssh(bytes),
+    }
+}
+
+/// OpenSSH before 7.8 (`sshd_exchange_identification` in sshd.c): up to LF, or 255 bytes without one;
+/// what stands behind a CR or NUL does not count.
+fn read_as_old_openssh(bytes: &[u8]) -> Heard<'_> {
+    const OLD_LINE_MAX: usize = 255;
+    let read = bytes.get(..OLD_LINE_MAX).unwrap_or(bytes);
+    let (line, used) = match memchr::memchr(b'\n', read) {
+        Some(end) => (read.get(..end).unwrap_or(read), end.saturating_add(1)),
+        None if read.len() == OLD_LINE_MAX => (read, OLD_LINE_MAX),
+        None => return Heard::More,
+    };
+    let line = line.split(|it| matches!(it, b'\r' | 0)).next().unwrap_or_default();
+    whole(line, bytes.get(used..).unwrap_or_default())
+}
+
+/// Dropbear (`ident_readln` and `read_session_identification` in common-session.c): up to LF, at most 255
+/// bytes; what it claims is all that counts.
+fn read_as_dropbear(bytes: &[u8]) -> Heard<'_> {
+    const DROPBEAR_LINE_MAX: usize = 255;
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        return if bytes.len() > DROPBEAR_LINE_MAX { Heard::Refused(Refusal::Invalid, bytes, b"") } else { Heard::More };
+    };
+    let (line, after) = bytes.split_at_checked(end).unwrap_or((bytes, b""));
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let after = after.get(1..).unwrap_or_default();
+    if end > DROPBEAR_LINE_MAX || !line.starts_with(b"SSH-") {
+        Heard::Refused(Refusal::Invalid, line, after)
+    } else if line.starts_with(b"SSH-2.") || line.starts_with(b"SSH-1.99-") {
+        Heard::Line(line, after)
+    } else {
+        Heard::Refused(Refusal::Version, line, after)
+    }
+}
+
 /// Reads as OpenSSH since 7.8 does (`kex_exchange_identification`): up to LF, one CR before it; a NUL
 /// or anything between CR and LF ends it at once.
-pub(crate) fn read(bytes: &[u8]) -> Heard<'_> {
+fn read_as_openssh(bytes: &[u8]) -> Heard<'_> {
     let mut carriage = false;
     for (at, &byte) in bytes.iter().enumerate() {
         let after = bytes.get(at.saturating_add(1)..).unwrap_or_default();
@@ -54,7 +100,7 @@ fn whole<'b>(line: &'b [u8], after: &'b [u8]) -> Heard<'b> {
         return Heard::Refused(Refusal::Version, line, after);
     }
     // OpenSSH's compat.c knows two scanners by name.
-    if software.starts_with(b"Probe-") || software.starts_with(b"SSH_Version_Mapper") {
+    if software.starts_with(b"Probe-") || memmem::find(software, b"SSH_Version_Mapper").is_some() {
         return Heard::Refused(Refusal::Scanner, line, after);
     }
     Heard::Line(line, after)
@@ -90,7 +136,7 @@ mod tests {
     use super::*;
 
     fn refused(bytes: &[u8]) -> Option<Refusal> {
-        match read(bytes) {
+        match read_as_openssh(bytes) {
             Heard::Refused(why, ..) => Some(why),
             _ => None,
         }
@@ -98,10 +144,10 @@ mod tests {
 
     #[test]
     fn the_usual_line_is_taken_with_either_ending() {
-        assert_eq!(read(b"SSH-2.0-x y\r\nrest"), Heard::Line(b"SSH-2.0-x y", b"rest"));
-        assert_eq!(read(b"SSH-2.0-x\n"), Heard::Line(b"SSH-2.0-x", b""));
-        assert_eq!(read(b"SSH-1.99-x\n"), Heard::Line(b"SSH-1.99-x", b""));
-        assert_eq!(read(b"SSH-2.0-x\r"), Heard::More);
+        assert_eq!(read_as_openssh(b"SSH-2.0-x y\r\nrest"), Heard::Line(b"SSH-2.0-x y", b"rest"));
+        assert_eq!(read_as_openssh(b"SSH-2.0-x\n"), Heard::Line(b"SSH-2.0-x", b""));
+        assert_eq!(read_as_openssh(b"SSH-1.99-x\n"), Heard::Line(b"SSH-1.99-x", b""));
+        assert_eq!(read_as_openssh(b"SSH-2.0-x\r"), Heard::More);
     }
 
     #[test]
@@ -117,8 +163,28 @@ mod tests {
     }
 
     #[test]
+    fn dropbear_looks_at_less() {
+        let read = read_as_dropbear;
+        assert_eq!(read(b"SSH-2.0\nrest"), Heard::Line(b"SSH-2.0", b"rest"));
+        assert_eq!(read(b"SSH-1.5-x\r\n"), Heard::Refused(Refusal::Version, b"SSH-1.5-x", b""));
+        assert_eq!(read(b"\n\n"), Heard::Refused(Refusal::Invalid, b"", b"\n"));
+        assert_eq!(read(&[b'x'; 255]), Heard::More);
+        assert_eq!(read(&[b'x'; 256]), Heard::Refused(Refusal::Invalid, &[b'x'; 256], b""));
+    }
+
+    #[test]
+    fn an_old_openssh_reads_255_bytes() {
+        let read = read_as_old_openssh;
+        assert_eq!(read(b"SSH-2.0-x\r y\nrest"), Heard::Line(b"SSH-2.0-x", b"rest"));
+        let long = [&b"SSH-2.0-"[..], &[b'x'; 300]].concat();
+        assert_eq!(read(&long[..254]), Heard::More);
+        assert_eq!(read(&long), Heard::Line(&long[..255], &long[255..]));
+        assert_eq!(read(b"SSH-2.0-\n"), Heard::Refused(Refusal::Invalid, b"SSH-2.0-", b""));
+    }
+
+    #[test]
     fn an_endless_line_ends_where_openssh_ends_it() {
-        assert_eq!(read(&[b'x'; LINE_MAX]), Heard::More);
+        assert_eq!(read_as_openssh(&[b'x'; LINE_MAX]), Heard::More);
         assert_eq!(refused(&[b'x'; LINE_MAX + 1]), Some(Refusal::Invalid));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use md5::{Digest as _, Md5};
 use serin_event::{Event, Tainted};
 
-use super::profile::Profile;
+use super::profile::{Product, Profile};
 use super::random::Random;
 use super::wire::{Message, names, number};
 use crate::wire::{Reader, Short};
@@ -28,18 +28,28 @@ pub(crate) struct Offer<'a> {
 }
 
 impl<'a> Offer<'a> {
-    /// Reads what follows the message number.
-    pub(crate) fn read(payload: &'a [u8]) -> Result<Self, Short> {
+    /// Reads what follows the message number. OpenSSH takes nothing behind the last field and no NUL
+    /// in a list; Dropbear does.
+    pub(crate) fn read(payload: &'a [u8], product: Product) -> Option<Self> {
         let mut fields = Reader(payload);
+        let offer = Self::fields(&mut fields).ok()?;
+        let whole = fields.u32("reserved").is_ok() && fields.0.is_empty();
+        let lists = [offer.ciphers, offer.macs, offer.compression, offer.languages];
+        let clean = |list: &[u8]| !list.contains(&0);
+        let tidy = whole && clean(offer.kex) && clean(offer.host_keys) && lists.iter().flatten().all(|it| clean(it));
+        (tidy || product == Product::Dropbear).then_some(offer)
+    }
+
+    fn fields(fields: &mut Reader<'a>) -> Result<Self, Short> {
         fields.array::<16>("cookie")?;
         let pair = |fields: &mut Reader<'a>, field| Ok([fields.string(field)?, fields.string(field)?]);
         Ok(Self {
             kex: fields.string("key exchange methods")?,
             host_keys: fields.string("host key algorithms")?,
-            ciphers: pair(&mut fields, "ciphers")?,
-            macs: pair(&mut fields, "MACs")?,
-            compression: pair(&mut fields, "compression")?,
-            languages: pair(&mut fields, "languages")?,
+            ciphers: pair(fields, "ciphers")?,
+            macs: pair(fields, "MACs")?,
+            compression: pair(fields, "compression")?,
+            languages: pair(fields, "languages")?,
             guess_follows: fields.boolean("first_kex_packet_follows")?,
         })
     }
@@ -94,20 +104,38 @@ impl Shown {
     }
 }
 
-/// Our KEXINIT, from the message number on. The host key algorithms are those of the keys there are.
-pub(crate) fn ours<'p>(profile: &'p Profile, host_keys: &[&'p str], random: &mut Random) -> Vec<u8> {
-    let mut message = Message::new(number::KEXINIT)
-        .raw(&random.bytes::<16>())
-        .names(profile.offered_kex())
-        .names(host_keys.iter().copied())
-        .names(profile.offered_ciphers())
-        .names(profile.offered_ciphers())
-        .names(profile.offered_macs())
-        .names(profile.offered_macs());
-    for list in profile.compression {
+/// Our KEXINIT, from the message number on.
+pub(crate) fn ours(offered: &Offered, random: &mut Random) -> Vec<u8> {
+    let mut message = Message::new(number::KEXINIT).raw(&random.bytes::<16>());
+    let Offered { kex, host_keys, ciphers, macs, compression: [to_us, from_us] } = offered;
+    for list in [kex, host_keys, ciphers, ciphers, macs, macs, to_us, from_us] {
         message = message.names(list.iter().copied());
     }
     message.string("").string("").boolean(false).u32(0).0
+}
+
+/// What we offer, in this order.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    pub(crate) kex: Vec<&'static str>,
+    pub(crate) host_keys: Vec<&'static str>,
+    pub(crate) ciphers: Vec<&'static str>,
+    pub(crate) macs: Vec<&'static str>,
+    /// From the client to the server, and back.
+    pub(crate) compression: [Vec<&'static str>; 2],
+}
+
+impl Offered {
+    /// All that the profile has, with these host key algorithms.
+    pub(crate) fn new(profile: &Profile, host_keys: Vec<&'static str>) -> Self {
+        Self {
+            kex: profile.offered_kex().collect(),
+            host_keys,
+            ciphers: profile.offered_ciphers().collect(),
+            macs: profile.offered_macs().collect(),
+            compression: profile.compression.map(<[_]>::to_vec),
+        }
+    }
 }
 
 /// What both sides agree on, by name.
@@ -124,29 +152,35 @@ pub(crate) struct Chosen {
     pub(crate) drop_guess: bool,
 }
 
-/// Nothing in common, in lists of this kind.
+/// Nothing in common; what, in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NothingInCommon(pub(crate) &'static str);
 
 /// Chooses as RFC 4253 section 7.1 says: the first of the client's that the server has.
-pub(crate) fn choose(client: &Offer<'_>, server: &Offer<'_>) -> Result<Chosen, NothingInCommon> {
+pub(crate) fn choose(
+    client: &Offer<'_>,
+    server: &Offer<'_>,
+    product: Product,
+) -> Result<Chosen, NothingInCommon> {
     let mut ciphers = [String::new(), String::new()];
     let mut macs = ciphers.clone();
     let mut compression = ciphers.clone();
-    let kex = first(client.kex, server.kex).ok_or(NothingInCommon("key exchange method"))?;
-    let host_key = first(client.host_keys, server.host_keys).ok_or(NothingInCommon("host key type"))?;
+    let kex = first(client.kex, server.kex).ok_or(NothingInCommon("no key exchange method in common"))?;
+    let host_key = first(client.host_keys, server.host_keys).ok_or(NothingInCommon("no host key type in common"))?;
     for way in 0..2 {
         let pair = |ours: &[&[u8]; 2], theirs: &[&[u8]; 2]| {
             first(theirs.get(way).copied().unwrap_or_default(), ours.get(way).copied().unwrap_or_default())
         };
-        let cipher = pair(&server.ciphers, &client.ciphers).ok_or(NothingInCommon("cipher"))?;
-        let mac = if has_own_mac(&cipher) {
-            String::new()
-        } else {
-            pair(&server.macs, &client.macs).ok_or(NothingInCommon("MAC"))?
+        let cipher = pair(&server.ciphers, &client.ciphers).ok_or(NothingInCommon("no cipher in common"))?;
+        let mac = pair(&server.macs, &client.macs);
+        // Dropbear wants one in common even where the cipher brings its own.
+        let mac = match mac {
+            _ if has_own_mac(&cipher) && product != Product::Dropbear => String::new(),
+            Some(mac) => mac,
+            None => return Err(NothingInCommon("no MAC in common")),
         };
         let packed =
-            pair(&server.compression, &client.compression).ok_or(NothingInCommon("compression method"))?;
+            pair(&server.compression, &client.compression).ok_or(NothingInCommon("no compression in common"))?;
         for (list, value) in [(&mut ciphers, cipher), (&mut macs, mac), (&mut compression, packed)] {
             if let Some(slot) = list.get_mut(way) {
                 *slot = value;
@@ -194,7 +228,7 @@ mod tests {
     fn the_clients_order_decides() {
         let client = offer(b"a,ext-info-c,c,b", b"y,x", b"aes128-gcm@openssh.com,aes128-ctr");
         let server = offer(b"b,c,ext-info-c", b"x,y", b"aes128-ctr,aes128-gcm@openssh.com");
-        let chosen = choose(&client, &server).unwrap();
+        let chosen = choose(&client, &server, Product::OpenSsh).unwrap();
         assert_eq!((chosen.kex.as_str(), chosen.host_key.as_str()), ("c", "y"));
         assert_eq!((chosen.ciphers[0].as_str(), chosen.macs[0].as_str()), ("aes128-gcm@openssh.com", ""));
         assert!(chosen.drop_guess, "the first of both lists differ");
@@ -204,14 +238,14 @@ mod tests {
     fn nothing_in_common_says_what() {
         let all = offer(b"a", b"x", b"aes128-ctr");
         assert_eq!(
-            choose(&offer(b"b", b"x", b"aes128-ctr"), &all),
-            Err(NothingInCommon("key exchange method"))
+            choose(&offer(b"b", b"x", b"aes128-ctr"), &all, Product::OpenSsh),
+            Err(NothingInCommon("no key exchange method in common"))
         );
-        assert_eq!(choose(&offer(b"a", b"y", b"aes128-ctr"), &all), Err(NothingInCommon("host key type")));
-        assert_eq!(choose(&offer(b"a", b"x", b"none"), &all), Err(NothingInCommon("cipher")));
+        assert_eq!(choose(&offer(b"a", b"y", b"aes128-ctr"), &all, Product::OpenSsh), Err(NothingInCommon("no host key type in common")));
+        assert_eq!(choose(&offer(b"a", b"x", b"none"), &all, Product::OpenSsh), Err(NothingInCommon("no cipher in common")));
         assert_eq!(
-            choose(&offer(b"ext-info-c", b"x", b"aes128-ctr"), &offer(b"ext-info-c", b"x", b"aes128-ctr")),
-            Err(NothingInCommon("key exchange method"))
+            choose(&offer(b"ext-info-c", b"x", b"aes128-ctr"), &offer(b"ext-info-c", b"x", b"aes128-ctr"), Product::OpenSsh),
+            Err(NothingInCommon("no key exchange method in common"))
         );
     }
 

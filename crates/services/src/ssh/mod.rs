@@ -28,19 +28,47 @@ mod packet;
 mod profile;
 mod random;
 mod session;
+mod transport;
 mod umac;
+mod unexpected;
 mod wire;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serin_event::{Event, Tainted};
+use serin_event::{Event, Tainted, kinds};
 
+use crate::conf::{Complaint, Conf};
 use crate::logins::Logins;
-use crate::settings;
+use crate::{Listening, Service, settings};
 use hostkey::HostKeys;
-use kexinit::Shown;
+use kexinit::{Offered, Shown};
 use profile::Profile;
+use transport::Ssh;
 use wire::Message;
+
+pub(crate) static SERVICE: Service = Service {
+    name: "ssh",
+    about: "A secure shell that refuses every login",
+    opencanary: Some(("CanarySSH", "ssh")),
+    port: 22,
+    opencanary_port: 22,
+    keys: Settings::KEYS,
+    events: &[
+        &kinds::SSH_CONNECTION,
+        &kinds::SSH_VERSION,
+        &kinds::SSH_LOGIN,
+        &kinds::SSH_PUBLICKEY,
+        &kinds::SSH_METHOD,
+        &kinds::SSH_HANDSHAKE,
+        &kinds::SSH_REQUEST,
+    ],
+    backlog: packet::LONGEST_WHOLE,
+    // Above the time to log in of every product, which is what ends a silent connection.
+    idle: Duration::from_mins(10),
+    build,
+};
 
 settings! { "ssh" {
     /// How the server introduces itself. It also chooses the algorithms, texts and timing that a
@@ -62,14 +90,44 @@ settings! { "ssh" {
     accept: Logins = Logins::default();
 } }
 
+fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
+    let face = Arc::new(Face::new(Settings::read(conf)?, conf));
+    Ok(Listening::tcp(&SERVICE, conf, Box::new(move || Box::new(Ssh::new(face.clone())))))
+}
+
 /// What all connections share.
 struct Face {
     settings: Settings,
     profile: &'static Profile,
     host_keys: HostKeys,
+    /// What every KEXINIT of ours holds.
+    offered: Offered,
     /// Differs between installations and nobody can guess it: what makes the time of a refusal
     /// depend on the user's name.
     timing_secret: u64,
+    /// Connections so far.
+    connections: AtomicU64,
+}
+
+impl Face {
+    fn new(settings: Settings, conf: &Conf) -> Self {
+        let profile = profile::nearest(&settings.version);
+        let host_keys = HostKeys::of(conf);
+        let usable = profile.offered_host_keys().filter(|it| host_keys.find(it).is_some()).collect();
+        let offered = Offered::new(profile, usable);
+        let timing_secret = conf.identity.seed;
+        Self { settings, profile, host_keys, offered, timing_secret, connections: AtomicU64::new(0) }
+    }
+
+    /// Whether these credentials are let in.
+    fn accepts(&self, user: &[u8], password: &[u8]) -> bool {
+        self.settings.accept.accept(user, password)
+    }
+
+    /// The number of a new connection, from 1.
+    fn count(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
 }
 
 /// What is known of a client once keys are agreed on.

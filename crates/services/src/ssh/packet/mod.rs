@@ -106,6 +106,9 @@ pub(crate) static OPENSSH: Limits = Limits {
     reads_on: true,
 };
 
+/// Most bytes that any product waits for before it has a whole packet.
+pub(crate) const LONGEST_WHOLE: usize = 4 + 256 * 1024 + 64;
+
 /// Dropbear: `RECV_MAX_PACKET_LEN` and `RECV_MAX_PAYLOAD_LEN` in sysoptions.h.
 pub(crate) static DROPBEAR: Limits = Limits {
     longest: 35_000,

@@ -4,8 +4,8 @@
 //! cookie zeroed, and that of `EXT_INFO`. Where no package was to be had, the fingerprint of a public
 //! record stands for the packet.
 
-use super::{Padding, Profile, all, nearest};
-use crate::ssh::kexinit::{Offer, ours};
+use super::{Padding, Product, Profile, all, nearest};
+use crate::ssh::kexinit::{Offer, Offered, ours};
 use crate::ssh::random::Random;
 use crate::ssh::{cipher, kex, mac};
 
@@ -62,8 +62,8 @@ fn bytes(hex: &str) -> Vec<u8> {
 }
 
 /// Our KEXINIT of a profile with all of its host keys, the cookie zeroed.
-fn kexinit(profile: &Profile, host_keys: &[&str]) -> Vec<u8> {
-    let mut payload = ours(profile, host_keys, &mut Random::new([7; 32]));
+fn kexinit(profile: &Profile, host_keys: &[&'static str]) -> Vec<u8> {
+    let mut payload = ours(&Offered::new(profile, host_keys.to_vec()), &mut Random::new([7; 32]));
     payload[1..17].fill(0);
     payload
 }
@@ -72,7 +72,7 @@ fn kexinit(profile: &Profile, host_keys: &[&str]) -> Vec<u8> {
 fn hassh_server(profile: &Profile) -> String {
     let host_keys: Vec<&str> = profile.offered_host_keys().collect();
     let payload = kexinit(profile, &host_keys);
-    let offer = Offer::read(&payload[1..]).unwrap();
+    let offer = Offer::read(&payload[1..], Product::OpenSsh).unwrap();
     let [ciphers, macs, compression] = [offer.ciphers, offer.macs, offer.compression].map(|[_, it]| it);
     Offer { ciphers: [ciphers; 2], macs: [macs; 2], compression: [compression; 2], ..offer }.shown().hassh
 }

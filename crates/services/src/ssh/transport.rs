@@ -1,0 +1,606 @@
+//! The state of one connection: identification, key exchange, and what ends it (RFC 4253).
+//!
+//! What belongs to a login is handed to [`Auth`]; what it wants is done here, in order, under the
+//! keys of the moment. Faults are answered as the product answers them: OpenSSH hangs up on most
+//! without a word, Dropbear on all.
+
+use std::sync::Arc;
+
+use serin_event::{Event, Tainted, kinds};
+
+use super::auth::Auth;
+use super::hostkey::HostKey;
+use super::identification::{self, Heard, Refusal};
+use super::kex::{self, Agreed, Exchange, Fault, Groups, Step};
+use super::kexinit::{self, Chosen, NothingInCommon, Offer, Shown};
+use super::keys::Keys;
+use super::packet::{self, Direction, Protection, Receiving, Sending};
+use super::profile::{Product, Profile};
+use super::random::Random;
+use super::unexpected::{self, Answer, Phase};
+use super::wire::{Message, number};
+use super::cipher::{self, Keyed};
+use super::{Client, Face, Want, mac};
+use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opening};
+use crate::wire::Reader;
+
+/// Bytes kept of an identification line.
+const IDENTIFICATION_MAX: usize = 512;
+
+/// Messages of ours that wait until new keys are agreed on.
+const HELD_MAX: usize = 64;
+
+/// Extensions that a client may name: OpenSSH's bound in kex.c.
+const EXTENSIONS_MAX: u32 = 1024;
+
+/// Compression that starts with a login (OpenSSH's PROTOCOL file, section 1.2).
+const DELAYED: &str = "zlib@openssh.com";
+
+/// RFC 4253 section 11.1: `SSH_DISCONNECT_PROTOCOL_ERROR`.
+const PROTOCOL_ERROR: u32 = 2;
+
+pub(super) struct Ssh {
+    face: Arc<Face>,
+    stage: Stage,
+    seed: u64,
+    random: Random,
+    sending: Sending,
+    receiving: Receiving,
+    /// The client's identification line, or what stood in its place.
+    theirs: Vec<u8>,
+    /// What the client offered first.
+    offered: Option<Shown>,
+    kex: Kex,
+    /// What both agreed on last: from the client to us, and back.
+    compression: [String; 2],
+    /// The hash of the first exchange; empty before.
+    session_id: Vec<u8>,
+    /// The blob of the host key that signed the first exchange, until somebody asks for a login.
+    host_key: Vec<u8>,
+    /// Messages that wait for the end of a key exchange.
+    held: Vec<Message>,
+    /// Whether the first keys are in force both ways.
+    secured: bool,
+    /// `EXT_INFO` for a client that wants it with the answer to its first request.
+    late_ext_info: Option<Message>,
+    auth: Option<Box<Auth>>,
+    /// Whether an event has told more than that there is a connection.
+    told: bool,
+    /// `SESSION` of this connection's events.
+    session: u64,
+    /// Why the conversation could not go on.
+    reason: Option<&'static str>,
+}
+
+/// Where a conversation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Identification,
+    Packets,
+    Over,
+}
+
+/// A key exchange under way, and what is left of the last one.
+#[derive(Default)]
+struct Kex {
+    /// The KEXINIT that we sent; empty between exchanges.
+    ours: Vec<u8>,
+    /// The client's.
+    theirs: Vec<u8>,
+    /// What both agree on, once both have spoken.
+    chosen: Option<Chosen>,
+    exchange: Option<Exchange>,
+    /// What the client sends under from its NEWKEYS on.
+    next: Option<Protection<cipher::Opening>>,
+    /// The client's next message goes by a wrong guess.
+    drop_guess: bool,
+    /// Both sides promised strict order (OpenSSH's PROTOCOL file, section 1.10).
+    strict: bool,
+    /// The client wants an EXT_INFO (RFC 8308).
+    wants_extensions: bool,
+}
+
+/// The conversation cannot go on: how it ends, and why.
+struct Over(Answer, &'static str);
+
+impl Over {
+    /// Without a word.
+    fn silently(reason: &'static str) -> Self {
+        Self(Answer::Close, reason)
+    }
+}
+
+impl Dialogue for Ssh {
+    fn open(&mut self, opening: &Opening, out: &mut Actions) {
+        self.seed = opening.seed;
+        self.random = Random::new(opening.secret);
+        self.session = self.face.count();
+        out.report(Event::new(&kinds::SSH_CONNECTION).with("SESSION", self.session.to_string()));
+        out.text(format!("{}\r\n", self.face.settings.version));
+        if self.face.profile.speaks_first {
+            self.send_kexinit(out);
+        }
+        out.push(Action::Timer(self.face.profile.grace));
+    }
+
+    fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken> {
+        let mut rest = bytes;
+        if self.stage == Stage::Identification {
+            rest = self.identification(rest, out);
+        }
+        while self.stage == Stage::Packets && out.queued() < ENOUGH {
+            match self.receiving.packet(&mut rest) {
+                Ok(None) => break,
+                Ok(Some(payload)) => {
+                    if let Err(Over(answer, reason)) = self.packet(&payload, out) {
+                        self.leave(answer, reason, out);
+                    }
+                }
+                Err(fault) => self.fault(fault, out),
+            }
+        }
+        Ok(if self.stage == Stage::Over { &[] } else { rest })
+    }
+
+    fn timer(&mut self, out: &mut Actions) {
+        if self.phase() != Phase::LoggedIn {
+            self.over("the time to log in was over", out);
+        }
+    }
+
+    fn closed(&mut self, _why: Closed, out: &mut Actions) {
+        let mut wants = Vec::new();
+        if let Some(auth) = &mut self.auth {
+            auth.closed(&mut wants);
+        }
+        for want in wants {
+            if let Want::Report(event) = want {
+                self.told = true;
+                out.report(event);
+            }
+        }
+        if !self.told && self.stage != Stage::Identification {
+            out.report(self.handshake());
+        }
+    }
+}
+
+impl Ssh {
+    pub(super) fn new(face: Arc<Face>) -> Self {
+        let (padding, limits) = match face.profile.product {
+            Product::Dropbear => (packet::Padding::Random, &packet::DROPBEAR),
+            _ => (packet::Padding::ZeroWhileClear, &packet::OPENSSH),
+        };
+        Self {
+            face,
+            stage: Stage::Identification,
+            seed: 0,
+            random: Random::new([0; 32]),
+            sending: Sending::new(padding),
+            receiving: Receiving::new(limits),
+            theirs: Vec::new(),
+            offered: None,
+            kex: Kex::default(),
+            compression: Default::default(),
+            session_id: Vec::new(),
+            host_key: Vec::new(),
+            held: Vec::new(),
+            secured: false,
+            late_ext_info: None,
+            auth: None,
+            told: false,
+            session: 0,
+            reason: None,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        match &self.auth {
+            Some(auth) if auth.accepted() => Phase::LoggedIn,
+            _ if self.secured => Phase::LoggingIn,
+            _ if self.kex.theirs.is_empty() => Phase::Start,
+            _ => Phase::FirstKeys,
+        }
+    }
+
+    fn over(&mut self, reason: &'static str, out: &mut Actions) {
+        self.reason = Some(reason);
+        self.stage = Stage::Over;
+        out.close();
+    }
+
+    fn leave(&mut self, answer: Answer, reason: &'static str, out: &mut Actions) {
+        if let Answer::Disconnect(text) = answer {
+            self.disconnect(PROTOCOL_ERROR, &text, out);
+        }
+        self.over(reason, out);
+    }
+
+    fn disconnect(&mut self, code: u32, text: &str, out: &mut Actions) {
+        self.send(&Message::new(number::DISCONNECT).u32(code).string(text).string(""), out);
+    }
+
+    /// A packet that could not be read.
+    fn fault(&mut self, fault: packet::Fault, out: &mut Actions) {
+        let answer = match fault {
+            packet::Fault::Padding(length) if !self.secured => {
+                Answer::Disconnect(format!("Corrupted padlen {length} on input."))
+            }
+            _ => Answer::Close,
+        };
+        self.leave(answer, reason(fault), out);
+    }
+
+    /// Reads the client's identification line.
+    fn identification<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> &'b [u8] {
+        match identification::read(self.face.profile, bytes) {
+            Heard::More => bytes,
+            Heard::Line(line, after) => {
+                self.theirs = line.to_vec();
+                self.stage = Stage::Packets;
+                if self.kex.ours.is_empty() {
+                    self.send_kexinit(out);
+                }
+                after
+            }
+            Heard::Refused(why, line, unread) => {
+                self.theirs = line.to_vec();
+                let profile = self.face.profile;
+                let (words, reason) = match why {
+                    Refusal::Invalid => (profile.invalid, "it is no SSH identification"),
+                    Refusal::Version => (profile.other_version, "another version of the protocol"),
+                    Refusal::Scanner => (None, "a scanner that is hung up on"),
+                };
+                out.send(words.unwrap_or_default().as_bytes());
+                if !unread.is_empty() {
+                    // A server that stops reading in the middle resets the connection.
+                    out.push(Action::Reset);
+                }
+                self.over(reason, out);
+                &[]
+            }
+        }
+    }
+
+    /// Handles one message.
+    fn packet(&mut self, payload: &[u8], out: &mut Actions) -> Result<(), Over> {
+        let Some((&kind, fields)) = payload.split_first() else {
+            return Err(Over::silently("an empty packet"));
+        };
+        let profile = self.face.profile;
+        if std::mem::take(&mut self.kex.drop_guess) {
+            return Ok(());
+        }
+        if let Some(answer) = unexpected::invalid(profile, kind) {
+            return Err(Over(answer, "a message of a number that nobody may send"));
+        }
+        self.strict_order(kind)?;
+        match kind {
+            number::IGNORE => Ok(()),
+            number::DEBUG | number::UNIMPLEMENTED => aside(kind, fields),
+            number::DISCONNECT => Err(Over::silently("the client said that it leaves")),
+            number::PING if unexpected::pings(profile) => self.pong(fields, out),
+            number::KEXINIT if self.may_exchange() => self.kexinit(payload, fields, out),
+            number::NEWKEYS if self.kex.next.is_some() => self.newkeys(fields, out),
+            number::KEX_FIRST..=number::KEX_LAST if self.kex.exchange.is_some() => {
+                self.exchange(kind, fields, out)
+            }
+            number::EXT_INFO
+                if profile.ext_info_in_auth && self.secured && self.auth.is_none() =>
+            {
+                self.extended(fields)
+            }
+            _ => self.beyond(kind, fields, out),
+        }
+    }
+
+    /// Holds a client to the order that both promised for the first key exchange.
+    fn strict_order(&self, kind: u8) -> Result<(), Over> {
+        if !self.kex.strict || self.secured {
+            return Ok(());
+        }
+        let expected = match kind {
+            number::DISCONNECT => true,
+            number::NEWKEYS => self.kex.next.is_some(),
+            number::KEX_FIRST..=number::KEX_LAST => self.kex.next.is_none(),
+            _ => false,
+        };
+        if expected {
+            return Ok(());
+        }
+        let answer = unexpected::violation(self.face.profile, kind, self.receiving.sequence());
+        Err(Over(answer, "a message that has no place in a strict key exchange"))
+    }
+
+    /// Whether a client's KEXINIT is taken. OpenSSH renews no keys before somebody has logged in.
+    fn may_exchange(&self) -> bool {
+        self.kex.theirs.is_empty()
+            && match self.phase() {
+                Phase::Start | Phase::LoggedIn => true,
+                Phase::FirstKeys => false,
+                Phase::LoggingIn => self.face.profile.product != Product::OpenSsh,
+            }
+    }
+
+    /// Answers a PING, as OpenSSH does for those who are logged in.
+    fn pong(&mut self, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
+        let data = Reader(fields).string("data").map_err(|_| Over::silently("a ping cut short"))?;
+        if self.phase() != Phase::LoggedIn {
+            return Ok(());
+        }
+        self.fulfil(vec![Want::Send(Message::new(number::PONG).string(data))], out);
+        Ok(())
+    }
+
+    /// The client's EXT_INFO. OpenSSH looks for one name in it.
+    fn extended(&mut self, fields: &[u8]) -> Result<(), Over> {
+        let malformed = |_| Over::silently("an EXT_INFO that is malformed");
+        let mut fields = Reader(fields);
+        let count = fields.u32("count").map_err(malformed)?;
+        for _ in 0..count.min(EXTENSIONS_MAX) {
+            let name = fields.string("name").map_err(malformed)?;
+            fields.string("value").map_err(malformed)?;
+            if name == b"ext-info-in-auth@openssh.com" {
+                self.late_ext_info = extensions(self.face.profile, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Messages that are none of the transport's.
+    fn beyond(&mut self, kind: u8, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
+        let mut wants = Vec::new();
+        let of_auth = kind == number::SERVICE_REQUEST || kind >= number::USERAUTH_REQUEST;
+        if self.secured && self.auth.is_none() && of_auth {
+            self.auth = self.client().map(|client| Box::new(Auth::new(self.face.clone(), client, self.seed)));
+        }
+        let known = self.auth.as_mut().is_some_and(|it| it.message(kind, fields, &mut wants));
+        if known {
+            self.fulfil(wants, out);
+            return Ok(());
+        }
+        match unexpected::answer(self.face.profile, self.phase(), kind) {
+            Answer::Nothing => Ok(()),
+            Answer::Unimplemented => {
+                let message = Message::new(number::UNIMPLEMENTED).u32(self.receiving.sequence());
+                self.send(&message, out);
+                Ok(())
+            }
+            answer => Err(Over(answer, "a message that has no place here")),
+        }
+    }
+
+    /// Does what authentication wants.
+    fn fulfil(&mut self, wants: Vec<Want>, out: &mut Actions) {
+        for want in wants {
+            match want {
+                Want::Send(message) if self.kex.ours.is_empty() => self.send(&message, out),
+                Want::Send(message) if self.held.len() < HELD_MAX => self.held.push(message),
+                Want::Send(_) => self.over("too much asked for in the middle of a key exchange", out),
+                Want::Wait(time) => out.wait(time),
+                Want::Report(event) => {
+                    self.told = true;
+                    out.report(event);
+                }
+                Want::Disconnect(code, text) => {
+                    self.disconnect(code, &text, out);
+                    self.over("it was told to leave", out);
+                }
+                Want::Close => self.over("the conversation was over", out),
+            }
+        }
+    }
+
+    fn send(&mut self, message: &Message, out: &mut Actions) {
+        let mut bytes = Vec::new();
+        self.sending.packet(&message.0, &mut self.random, &mut bytes);
+        out.send(bytes);
+        if message.0.first() == Some(&number::USERAUTH_SUCCESS) {
+            let [to_us, from_us] = self.compression.clone();
+            if to_us == DELAYED {
+                self.receiving.decompress();
+            }
+            if from_us == DELAYED {
+                self.sending.compress();
+            }
+        }
+    }
+
+    /// Whether a compression of this name starts with new keys.
+    fn starts_with_keys(&self, name: &str) -> bool {
+        name == "zlib" || name == DELAYED && self.phase() == Phase::LoggedIn
+    }
+
+    fn send_kexinit(&mut self, out: &mut Actions) {
+        let message = kexinit::ours(&self.face.offered, &mut self.random);
+        self.kex.ours.clone_from(&message);
+        self.send(&Message(message), out);
+    }
+
+    /// The client's KEXINIT: both have spoken, so it is clear what comes.
+    fn kexinit(&mut self, payload: &[u8], fields: &[u8], out: &mut Actions) -> Result<(), Over> {
+        let profile = self.face.profile;
+        let offer = Offer::read(fields, profile.product)
+            .ok_or(Over::silently("a KEXINIT that is malformed"))?;
+        let initial = !self.secured;
+        if initial {
+            self.offered = Some(offer.shown());
+        }
+        if self.kex.ours.is_empty() {
+            self.send_kexinit(out);
+        }
+        let ours = self.kex.ours.clone();
+        let ours = Offer::read(ours.get(1..).unwrap_or_default(), profile.product)
+            .ok_or(Over::silently("a KEXINIT of ours that is malformed"))?;
+        if initial {
+            self.kex.strict = ours.marks("kex-strict-s-v00@openssh.com") && offer.marks("kex-strict-c-v00@openssh.com");
+            self.kex.wants_extensions = offer.marks("ext-info-c");
+            if self.kex.strict && self.receiving.sequence() != 0 {
+                return Err(Over(unexpected::not_first(profile), "a strict key exchange that began late"));
+            }
+        }
+        let chosen = kexinit::choose(&offer, &ours, profile.product).map_err(|NothingInCommon(what)| Over::silently(what))?;
+        let method = kex::find(chosen.kex.as_bytes()).ok_or(Over::silently("a method only in name"))?;
+        let (min, max) = profile.group_exchange;
+        self.kex.exchange = Some(Exchange::new(method, Groups { min, max, ..Groups::OPENSSH }));
+        self.kex.drop_guess = chosen.drop_guess;
+        self.kex.theirs = payload.to_vec();
+        self.kex.chosen = Some(chosen);
+        Ok(())
+    }
+
+    /// A message of the key exchange method's.
+    fn exchange(&mut self, kind: u8, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
+        let Some(exchange) = &mut self.kex.exchange else { return Ok(()) };
+        match exchange.message(kind, fields, &mut self.random) {
+            Ok(Step::Send(message)) => {
+                self.send(&message, out);
+                Ok(())
+            }
+            Ok(Step::Agreed(agreed)) => {
+                self.kex.exchange = None;
+                self.agreed(&agreed, out)
+            }
+            Err(Fault::Unexpected) => self.beyond(kind, fields, out),
+            Err(fault) => Err(Over::silently(fault.text())),
+        }
+    }
+
+    /// Both have the secret: proves who we are, and sends under the new keys from here on.
+    fn agreed(&mut self, agreed: &Agreed, out: &mut Actions) -> Result<(), Over> {
+        let Some(chosen) = self.kex.chosen.clone() else { return Ok(()) };
+        let face = self.face.clone();
+        let key = face.host_keys.find(&chosen.host_key).ok_or(Over::silently("a host key that is not there"))?;
+        let hash = self.hash(agreed, key);
+        if self.session_id.is_empty() {
+            self.session_id.clone_from(&hash);
+            self.host_key = key.blob().to_vec();
+        }
+        let signature = key
+            .sign(&chosen.host_key, &hash, &mut self.random)
+            .map_err(|_| Over::silently("a host key that does not sign"))?;
+        let reply = Message::new(agreed.reply).string(key.blob()).raw(&agreed.public).string(signature);
+        self.send(&reply, out);
+        self.send(&Message::new(number::NEWKEYS), out);
+        let keys = Keys::new(agreed.hash, &agreed.shared, &hash, &self.session_id);
+        let missing = || Over::silently("a cipher only in name");
+        self.kex.next = Some(protection(Direction::ToServer, &chosen, &keys).ok_or_else(missing)?);
+        let ours = protection(Direction::ToClient, &chosen, &keys).ok_or_else(missing)?;
+        self.sending.rekey(ours, self.kex.strict);
+        self.compression = chosen.compression;
+        if self.starts_with_keys(&self.compression[1]) {
+            self.sending.compress();
+        } else {
+            self.sending.stop_compressing();
+        }
+        if !self.secured && self.kex.wants_extensions {
+            let profile = self.face.profile;
+            if let Some(message) = extensions(profile, profile.extensions) {
+                self.send(&message, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// H of RFC 4253 section 8: over all that both sides said.
+    fn hash(&self, agreed: &Agreed, key: &HostKey) -> Vec<u8> {
+        let said = Message::part()
+            .string(&self.theirs)
+            .string(&self.face.settings.version)
+            .string(&self.kex.theirs)
+            .string(&self.kex.ours)
+            .string(key.blob())
+            .raw(&agreed.exchanged)
+            .raw(&agreed.shared);
+        aws_lc_rs::digest::digest(agreed.hash, &said.0).as_ref().to_vec()
+    }
+
+    /// The client's NEWKEYS.
+    fn newkeys(&mut self, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
+        if !fields.is_empty() {
+            return Err(Over::silently("NEWKEYS with something behind it"));
+        }
+        let Some(next) = self.kex.next.take() else { return Ok(()) };
+        self.receiving.rekey(next, self.kex.strict);
+        if self.starts_with_keys(&self.compression[0]) {
+            self.receiving.decompress();
+        } else {
+            self.receiving.stop_decompressing();
+        }
+        self.kex.ours.clear();
+        self.kex.theirs.clear();
+        self.secured = true;
+        for message in std::mem::take(&mut self.held) {
+            self.send(&message, out);
+        }
+        Ok(())
+    }
+
+    /// Who wants to log in.
+    fn client(&mut self) -> Option<Client> {
+        Some(Client {
+            identification: Tainted::new(&self.theirs, IDENTIFICATION_MAX),
+            offered: self.offered.clone()?,
+            session_id: self.session_id.clone(),
+            session: self.session,
+            host_key: std::mem::take(&mut self.host_key),
+            late_ext_info: self.late_ext_info.take(),
+        })
+    }
+
+    /// For a client that left before keys were agreed on.
+    fn handshake(&self) -> Event {
+        let mut event = Event::new(&kinds::SSH_HANDSHAKE)
+            .with("LOCALVERSION", self.face.settings.version.clone())
+            .with("REMOTEVERSION", Tainted::new(&self.theirs, IDENTIFICATION_MAX));
+        if let Some(offered) = &self.offered {
+            event = offered.tell(event);
+        }
+        if let Some(reason) = self.reason {
+            event = event.with("REASON", reason);
+        }
+        event.with("SESSION", self.session.to_string())
+    }
+}
+
+/// The keys of one direction.
+fn protection<C: Keyed>(direction: Direction, chosen: &Chosen, keys: &Keys) -> Option<Protection<C>> {
+    let way = usize::from(direction == Direction::ToClient);
+    let cipher = cipher::find(chosen.ciphers.get(way)?)?;
+    let mac = mac::find(chosen.macs.get(way)?);
+    Protection::new(direction, cipher, mac, |letter, size| keys.derive(letter, size))
+}
+
+/// EXT_INFO (RFC 8308), where the product sends one.
+fn extensions(profile: &Profile, more: &[(&str, &str)]) -> Option<Message> {
+    let algorithms = profile.server_sig_algs?;
+    let count = u32::try_from(more.len()).unwrap_or(0).saturating_add(1);
+    let mut message = Message::new(number::EXT_INFO).u32(count).string("server-sig-algs").string(algorithms);
+    for (name, value) in more {
+        message = message.string(name).string(value);
+    }
+    Some(message)
+}
+
+/// What was wrong with a packet, in words.
+fn reason(fault: packet::Fault) -> &'static str {
+    match fault {
+        packet::Fault::Length(_) => "a packet of an impossible length",
+        packet::Fault::Alignment(_) => "a packet that is no whole number of blocks",
+        packet::Fault::Mac | packet::Fault::ReadOn => "a packet under other keys",
+        packet::Fault::Padding(_) => "a packet with too little padding",
+        packet::Fault::Incomplete => "a packet with more padding than there is of it",
+        packet::Fault::Compression => "a packet that does not decompress",
+    }
+}
+
+/// A DEBUG or UNIMPLEMENTED message: of no consequence, but it must be whole.
+fn aside(kind: u8, fields: &[u8]) -> Result<(), Over> {
+    let mut fields = Reader(fields);
+    let whole = if kind == number::DEBUG {
+        fields.boolean("display").and_then(|_| fields.string("text")).and_then(|_| fields.string("language")).is_ok()
+    } else {
+        fields.u32("sequence").is_ok()
+    };
+    if whole { Ok(()) } else { Err(Over::silently("a message cut short")) }
+}
