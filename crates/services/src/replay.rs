@@ -241,7 +241,8 @@ impl Recording {
     fn write_down(&mut self) -> Vec<u8> {
         let did = std::mem::take(&mut self.player.did);
         self.text.push_str(&rendered(&did));
-        let said = did.into_iter().filter_map(|it| if let Did::Said(bytes) = it { Some(bytes) } else { None });
+        let said =
+            did.into_iter().filter_map(|it| if let Did::Said(bytes) = it { Some(bytes) } else { None });
         said.flatten().collect()
     }
 }

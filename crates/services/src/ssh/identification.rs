@@ -57,7 +57,11 @@ fn read_as_old_openssh(bytes: &[u8]) -> Heard<'_> {
 fn read_as_dropbear(bytes: &[u8]) -> Heard<'_> {
     const DROPBEAR_LINE_MAX: usize = 255;
     let Some(end) = memchr::memchr(b'\n', bytes) else {
-        return if bytes.len() > DROPBEAR_LINE_MAX { Heard::Refused(Refusal::Invalid, bytes, b"") } else { Heard::More };
+        return if bytes.len() > DROPBEAR_LINE_MAX {
+            Heard::Refused(Refusal::Invalid, bytes, b"")
+        } else {
+            Heard::More
+        };
     };
     let (line, after) = bytes.split_at_checked(end).unwrap_or((bytes, b""));
     let line = line.strip_suffix(b"\r").unwrap_or(line);

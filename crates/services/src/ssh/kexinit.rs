@@ -36,7 +36,8 @@ impl<'a> Offer<'a> {
         let whole = fields.u32("reserved").is_ok() && fields.0.is_empty();
         let lists = [offer.ciphers, offer.macs, offer.compression, offer.languages];
         let clean = |list: &[u8]| !list.contains(&0);
-        let tidy = whole && clean(offer.kex) && clean(offer.host_keys) && lists.iter().flatten().all(|it| clean(it));
+        let tidy =
+            whole && clean(offer.kex) && clean(offer.host_keys) && lists.iter().flatten().all(|it| clean(it));
         (tidy || product == Product::Dropbear).then_some(offer)
     }
 
@@ -166,7 +167,8 @@ pub(crate) fn choose(
     let mut macs = ciphers.clone();
     let mut compression = ciphers.clone();
     let kex = first(client.kex, server.kex).ok_or(NothingInCommon("no key exchange method in common"))?;
-    let host_key = first(client.host_keys, server.host_keys).ok_or(NothingInCommon("no host key type in common"))?;
+    let host_key =
+        first(client.host_keys, server.host_keys).ok_or(NothingInCommon("no host key type in common"))?;
     for way in 0..2 {
         let pair = |ours: &[&[u8]; 2], theirs: &[&[u8]; 2]| {
             first(theirs.get(way).copied().unwrap_or_default(), ours.get(way).copied().unwrap_or_default())
@@ -179,8 +181,8 @@ pub(crate) fn choose(
             Some(mac) => mac,
             None => return Err(NothingInCommon("no MAC in common")),
         };
-        let packed =
-            pair(&server.compression, &client.compression).ok_or(NothingInCommon("no compression in common"))?;
+        let packed = pair(&server.compression, &client.compression)
+            .ok_or(NothingInCommon("no compression in common"))?;
         for (list, value) in [(&mut ciphers, cipher), (&mut macs, mac), (&mut compression, packed)] {
             if let Some(slot) = list.get_mut(way) {
                 *slot = value;
@@ -241,10 +243,20 @@ mod tests {
             choose(&offer(b"b", b"x", b"aes128-ctr"), &all, Product::OpenSsh),
             Err(NothingInCommon("no key exchange method in common"))
         );
-        assert_eq!(choose(&offer(b"a", b"y", b"aes128-ctr"), &all, Product::OpenSsh), Err(NothingInCommon("no host key type in common")));
-        assert_eq!(choose(&offer(b"a", b"x", b"none"), &all, Product::OpenSsh), Err(NothingInCommon("no cipher in common")));
         assert_eq!(
-            choose(&offer(b"ext-info-c", b"x", b"aes128-ctr"), &offer(b"ext-info-c", b"x", b"aes128-ctr"), Product::OpenSsh),
+            choose(&offer(b"a", b"y", b"aes128-ctr"), &all, Product::OpenSsh),
+            Err(NothingInCommon("no host key type in common"))
+        );
+        assert_eq!(
+            choose(&offer(b"a", b"x", b"none"), &all, Product::OpenSsh),
+            Err(NothingInCommon("no cipher in common"))
+        );
+        assert_eq!(
+            choose(
+                &offer(b"ext-info-c", b"x", b"aes128-ctr"),
+                &offer(b"ext-info-c", b"x", b"aes128-ctr"),
+                Product::OpenSsh
+            ),
             Err(NothingInCommon("no key exchange method in common"))
         );
     }

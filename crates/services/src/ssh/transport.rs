@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serin_event::{Event, Tainted, kinds};
 
 use super::auth::Auth;
+use super::cipher::{self, Keyed};
 use super::hostkey::HostKey;
 use super::identification::{self, Heard, Refusal};
 use super::kex::{self, Agreed, Exchange, Fault, Groups, Step};
@@ -19,7 +20,6 @@ use super::profile::{Product, Profile};
 use super::random::Random;
 use super::unexpected::{self, Answer, Phase};
 use super::wire::{Message, number};
-use super::cipher::{self, Keyed};
 use super::{Client, Face, Want, mac};
 use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opening};
 use crate::wire::Reader;
@@ -96,7 +96,7 @@ struct Kex {
     drop_guess: bool,
     /// Both sides promised strict order (OpenSSH's PROTOCOL file, section 1.10).
     strict: bool,
-    /// The client wants an EXT_INFO (RFC 8308).
+    /// The client wants an `EXT_INFO` (RFC 8308).
     wants_extensions: bool,
 }
 
@@ -285,9 +285,7 @@ impl Ssh {
             number::KEX_FIRST..=number::KEX_LAST if self.kex.exchange.is_some() => {
                 self.exchange(kind, fields, out)
             }
-            number::EXT_INFO
-                if profile.ext_info_in_auth && self.secured && self.auth.is_none() =>
-            {
+            number::EXT_INFO if profile.ext_info_in_auth && self.secured && self.auth.is_none() => {
                 self.extended(fields)
             }
             _ => self.beyond(kind, fields, out),
@@ -332,7 +330,7 @@ impl Ssh {
         Ok(())
     }
 
-    /// The client's EXT_INFO. OpenSSH looks for one name in it.
+    /// The client's `EXT_INFO`. OpenSSH looks for one name in it.
     fn extended(&mut self, fields: &[u8]) -> Result<(), Over> {
         let malformed = |_| Over::silently("an EXT_INFO that is malformed");
         let mut fields = Reader(fields);
@@ -420,8 +418,8 @@ impl Ssh {
     /// The client's KEXINIT: both have spoken, so it is clear what comes.
     fn kexinit(&mut self, payload: &[u8], fields: &[u8], out: &mut Actions) -> Result<(), Over> {
         let profile = self.face.profile;
-        let offer = Offer::read(fields, profile.product)
-            .ok_or(Over::silently("a KEXINIT that is malformed"))?;
+        let offer =
+            Offer::read(fields, profile.product).ok_or(Over::silently("a KEXINIT that is malformed"))?;
         let initial = !self.secured;
         if initial {
             self.offered = Some(offer.shown());
@@ -433,13 +431,15 @@ impl Ssh {
         let ours = Offer::read(ours.get(1..).unwrap_or_default(), profile.product)
             .ok_or(Over::silently("a KEXINIT of ours that is malformed"))?;
         if initial {
-            self.kex.strict = ours.marks("kex-strict-s-v00@openssh.com") && offer.marks("kex-strict-c-v00@openssh.com");
+            self.kex.strict =
+                ours.marks("kex-strict-s-v00@openssh.com") && offer.marks("kex-strict-c-v00@openssh.com");
             self.kex.wants_extensions = offer.marks("ext-info-c");
             if self.kex.strict && self.receiving.sequence() != 0 {
                 return Err(Over(unexpected::not_first(profile), "a strict key exchange that began late"));
             }
         }
-        let chosen = kexinit::choose(&offer, &ours, profile.product).map_err(|NothingInCommon(what)| Over::silently(what))?;
+        let chosen = kexinit::choose(&offer, &ours, profile.product)
+            .map_err(|NothingInCommon(what)| Over::silently(what))?;
         let method = kex::find(chosen.kex.as_bytes()).ok_or(Over::silently("a method only in name"))?;
         let (min, max) = profile.group_exchange;
         self.kex.exchange = Some(Exchange::new(method, Groups { min, max, ..Groups::OPENSSH }));
@@ -470,7 +470,8 @@ impl Ssh {
     fn agreed(&mut self, agreed: &Agreed, out: &mut Actions) -> Result<(), Over> {
         let Some(chosen) = self.kex.chosen.clone() else { return Ok(()) };
         let face = self.face.clone();
-        let key = face.host_keys.find(&chosen.host_key).ok_or(Over::silently("a host key that is not there"))?;
+        let key =
+            face.host_keys.find(&chosen.host_key).ok_or(Over::silently("a host key that is not there"))?;
         let hash = self.hash(agreed, key);
         if self.session_id.is_empty() {
             self.session_id.clone_from(&hash);
@@ -571,7 +572,7 @@ fn protection<C: Keyed>(direction: Direction, chosen: &Chosen, keys: &Keys) -> O
     Protection::new(direction, cipher, mac, |letter, size| keys.derive(letter, size))
 }
 
-/// EXT_INFO (RFC 8308), where the product sends one.
+/// `EXT_INFO` (RFC 8308), where the product sends one.
 fn extensions(profile: &Profile, more: &[(&str, &str)]) -> Option<Message> {
     let algorithms = profile.server_sig_algs?;
     let count = u32::try_from(more.len()).unwrap_or(0).saturating_add(1);
@@ -598,7 +599,11 @@ fn reason(fault: packet::Fault) -> &'static str {
 fn aside(kind: u8, fields: &[u8]) -> Result<(), Over> {
     let mut fields = Reader(fields);
     let whole = if kind == number::DEBUG {
-        fields.boolean("display").and_then(|_| fields.string("text")).and_then(|_| fields.string("language")).is_ok()
+        fields
+            .boolean("display")
+            .and_then(|_| fields.string("text"))
+            .and_then(|_| fields.string("language"))
+            .is_ok()
     } else {
         fields.u32("sequence").is_ok()
     };

@@ -4,9 +4,8 @@ use serin_event::{Event, Tainted, Value, kinds};
 use super::*;
 use crate::conf::Conf;
 use crate::ssh::Settings;
-use crate::ssh::hostkey::HostKeys;
 use crate::ssh::kexinit::Shown;
-use crate::ssh::profile::{all, nearest};
+use crate::ssh::profile::all;
 use crate::wire::Reader;
 
 const DEBIAN: &str = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10";
@@ -40,12 +39,7 @@ pub(in crate::ssh) fn face(version: &str, set: &[(&str, serde_json::Value)]) -> 
     for (key, value) in set {
         conf.set(*key, value.clone());
     }
-    Arc::new(Face {
-        settings: Settings::read(&conf).unwrap(),
-        profile: nearest(version),
-        host_keys: HostKeys::of(&conf),
-        timing_secret: 5,
-    })
+    Arc::new(Face { timing_secret: 5, ..Face::new(Settings::read(&conf).unwrap(), &conf) })
 }
 
 struct Talk {
