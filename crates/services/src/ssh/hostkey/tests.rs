@@ -232,6 +232,12 @@ fn sizes_are_known_of_whole_keys_only() {
     let certificate =
         Message::part().string("ssh-ed25519-cert-v01@openssh.com").string([0; 32]).string([1; 32]).0;
     assert_eq!(bits(&certificate), Some(256));
+    assert_eq!(bits(&Message::part().string("ssh-ed25519").string([1; 31]).0), None);
+    let point = |first: u8, length| {
+        let point = [&[first][..], &vec![1; length]].concat();
+        bits(&Message::part().string("ecdsa-sha2-nistp256").string("nistp256").string(point).0)
+    };
+    assert_eq!((point(4, 64), point(3, 32), point(4, 65)), (Some(256), None, None));
 }
 
 #[test]

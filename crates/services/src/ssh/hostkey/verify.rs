@@ -55,6 +55,9 @@ impl<'a> Public<'a> {
             b"ssh-dss" if !hardware => Ok(Self::Dsa { p: number(&mut reader)? }),
             b"ssh-ed25519" => {
                 let key = reader.string("key")?;
+                if key.len() != ED25519_KEY {
+                    return Err(Unproved::Malformed);
+                }
                 let application = if hardware { Some(reader.string("application")?) } else { None };
                 Ok(Self::Ed25519 { key, application })
             }
@@ -65,6 +68,12 @@ impl<'a> Public<'a> {
                     return Err(Unproved::Malformed);
                 }
                 let point = reader.string("point")?;
+                // Whole points only, as OpenSSH: the library would take other forms too.
+                let whole =
+                    curve.width.checked_mul(2).is_some_and(|it| point.len().checked_sub(1) == Some(it));
+                if !whole || point.first() != Some(&UNCOMPRESSED) {
+                    return Err(Unproved::Malformed);
+                }
                 let application = if hardware { Some(reader.string("application")?) } else { None };
                 Ok(Self::Ecdsa { curve, point, application })
             }
@@ -155,3 +164,8 @@ fn signed_data(
         .raw(digest(&SHA256, data).as_ref());
     Ok(signed.0)
 }
+
+/// Bytes of a public key.
+const ED25519_KEY: usize = 32;
+/// The first byte of a point with both its coordinates (SEC 1, section 2.3.3).
+const UNCOMPRESSED: u8 = 4;
