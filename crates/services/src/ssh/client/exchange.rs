@@ -12,6 +12,7 @@ use crate::ssh::kexinit::{self, Chosen, Offer};
 use crate::ssh::keys::Keys;
 use crate::ssh::mac;
 use crate::ssh::packet::{Direction, Protection};
+use crate::ssh::profile::Product;
 use crate::ssh::wire::{Message, number};
 use crate::wire::Short;
 
@@ -68,9 +69,11 @@ impl Client {
     /// The server's KEXINIT, after ours.
     pub(super) fn kexinit(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         let (ours, theirs) = (self.exchange.ours.get(1..), payload.get(1..));
-        let ours = Offer::read(ours.unwrap_or_default())?;
-        let theirs = Offer::read(theirs.unwrap_or_default())?;
-        let chosen = kexinit::choose(&ours, &theirs).map_err(|it| Failure::NothingInCommon(it.0))?;
+        let ours = ours.and_then(|it| Offer::read(it, Product::OpenSsh)).ok_or(Failure::Short("KEXINIT"))?;
+        let theirs =
+            theirs.and_then(|it| Offer::read(it, Product::OpenSsh)).ok_or(Failure::Short("KEXINIT"))?;
+        let chosen =
+            kexinit::choose(&ours, &theirs, Product::OpenSsh).map_err(|it| Failure::NothingInCommon(it.0))?;
         if self.session_id.is_empty() {
             self.exchange.strict =
                 ours.marks("kex-strict-c-v00@openssh.com") && theirs.marks("kex-strict-s-v00@openssh.com");

@@ -10,6 +10,7 @@ use super::super::keys::Keys;
 use super::super::packet::{Direction, Protection};
 use super::super::{cipher, mac};
 use super::*;
+use crate::ssh::profile::Product;
 
 const SERVER: &[u8] = b"SSH-2.0-Server";
 
@@ -72,8 +73,8 @@ impl Server {
     fn payload(&mut self, payload: &[u8], out: &mut Vec<u8>) {
         match payload[0] {
             number::KEXINIT => {
-                let offer = kexinit::Offer::read(&payload[1..]).unwrap();
-                let chosen = kexinit::choose(&offer, &offer).unwrap();
+                let offer = kexinit::Offer::read(&payload[1..], Product::OpenSsh).unwrap();
+                let chosen = kexinit::choose(&offer, &offer, Product::OpenSsh).unwrap();
                 let groups = kex::Groups { min: 2048, max: 8192, old_request: false };
                 let method = kex::find(chosen.kex.as_bytes()).unwrap();
                 self.exchange = Some((kex::Exchange::new(method, groups), chosen));
