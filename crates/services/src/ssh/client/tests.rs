@@ -215,7 +215,7 @@ fn what_no_server_should_say_is_a_failure() {
     };
     assert_eq!(greeted(&[number::NEWKEYS]), Failure::OutOfPlace(number::NEWKEYS));
     assert_eq!(greeted(&[31]), Failure::OutOfPlace(31));
-    assert_eq!(greeted(&[number::KEXINIT, 1]), Failure::Short("KEXINIT"));
+    assert_eq!(greeted(&[number::KEXINIT, 1]), Failure::Malformed("KEXINIT"));
     let mut other = Message::new(number::KEXINIT).raw(&[0; 16]);
     for _ in 0..10 {
         other = other.string("x");
