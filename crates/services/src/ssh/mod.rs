@@ -67,6 +67,7 @@ pub(crate) static SERVICE: Service = Service {
         &kinds::SSH_METHOD,
         &kinds::SSH_HANDSHAKE,
         &kinds::SSH_REQUEST,
+        &kinds::SSH_INPUT,
     ],
     backlog: packet::LONGEST_WHOLE,
     // Above the time to log in of every product, which is what ends a silent connection.
