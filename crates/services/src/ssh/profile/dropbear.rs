@@ -1,8 +1,8 @@
 //! Dropbear.
 //!
 //! It speaks first: identification and KEXINIT together. Nothing that is wrong gets an answer: it
-//! skips up to 50 lines that do not begin with `SSH-`, and hangs up without a word on another major
-//! version and after ten refusals. Measured on Debian's packages, and in their source.
+//! hangs up without a word on a line that does not begin with `SSH-`, on another major version and
+//! after ten refusals. Measured on Debian's and Ubuntu's packages, and in their source.
 
 use std::time::Duration;
 
