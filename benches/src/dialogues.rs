@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use crate::Service;
+use crate::{Service, ssh};
 
 /// Most that a client takes in of one login.
 const ANSWER_MAX: usize = 256 * 1024;
@@ -22,18 +22,18 @@ pub(crate) async fn play(
     marker: &str,
     tls: &TlsConnector,
 ) -> Result<()> {
-    if service == Service::Https {
-        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-        return web_login(Talk::new(tls.connect(name, stream).await?), marker).await;
-    }
-    let talk = Talk::new(stream);
     match service {
-        Service::Ftp => ftp(talk, marker).await,
-        Service::Git => git(talk, marker).await,
-        Service::Http | Service::Https => web_login(talk, marker).await,
-        Service::Httpproxy => proxy(talk, marker).await,
-        Service::Tcpbanner => banner(talk, marker).await,
-        Service::Telnet => telnet(talk, marker).await,
+        Service::Ftp => ftp(Talk::new(stream), marker).await,
+        Service::Git => git(Talk::new(stream), marker).await,
+        Service::Http => web_login(Talk::new(stream), marker).await,
+        Service::Httpproxy => proxy(Talk::new(stream), marker).await,
+        Service::Https => {
+            let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+            web_login(Talk::new(tls.connect(name, stream).await?), marker).await
+        }
+        Service::Ssh => ssh::login(stream, marker).await,
+        Service::Tcpbanner => banner(Talk::new(stream), marker).await,
+        Service::Telnet => telnet(Talk::new(stream), marker).await,
     }
 }
 

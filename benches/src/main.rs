@@ -2,7 +2,7 @@
 //!
 //! `load` plays whole logins with a marker of their own each, and counts the markers in the log
 //! afterwards; `minimal` is the yardstick, the least that a tokio program can do for the same
-//! dialogue; `idle`, `slow` and `endless` are the clients that wear a server out. Everything is
+//! dialogue; `idle`, `stuck`, `slow` and `endless` are the clients that wear a server out. Everything is
 //! bounded in count and time, and nothing but a loopback address is ever a target.
 
 mod check;
@@ -11,6 +11,8 @@ mod load;
 mod minimal;
 mod patience;
 mod process;
+mod ssh;
+mod stuck;
 mod tls;
 
 use std::net::SocketAddr;
@@ -36,6 +38,8 @@ enum Command {
     Minimal(Minimal),
     /// Opens many connections, says nothing on them, and measures what each costs the server.
     Idle(Idle),
+    /// Holds SSH clients in the middle of the key exchange, and measures what each costs the server.
+    Stuck(Stuck),
     /// Sends one byte a second until the server hangs up.
     Slow(Slow),
     /// Sends a line that never ends until the server hangs up.
@@ -50,6 +54,7 @@ enum Service {
     Http,
     Httpproxy,
     Https,
+    Ssh,
     Tcpbanner,
     Telnet,
 }
@@ -114,6 +119,38 @@ struct Idle {
     pid: u32,
 }
 
+/// How far an SSH client comes before it falls silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Stage {
+    /// It says nothing at all.
+    Connected,
+    /// It has said who it is, and has heard the server's KEXINIT.
+    Identified,
+    /// It has sent its KEXINIT.
+    Kexinit,
+    /// It has the server's key and signature, and does not take the keys into use.
+    Exchanged,
+}
+
+#[derive(Debug, Args)]
+struct Stuck {
+    #[arg(long, value_parser = loopback)]
+    target: SocketAddr,
+    #[arg(long)]
+    stage: Stage,
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    connections: u32,
+    /// Loopback addresses that the connections come from, in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    sources: u32,
+    /// Seconds that they are held.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=600))]
+    hold: u64,
+    /// Process whose CPU time and memory are measured.
+    #[arg(long)]
+    pid: u32,
+}
+
 #[derive(Debug, Args)]
 struct Slow {
     #[arg(long, value_parser = loopback)]
@@ -165,6 +202,7 @@ fn main() -> Result<()> {
                 };
             }
             Command::Idle(it) => patience::idle(&it).await?,
+            Command::Stuck(it) => stuck::stuck(&it).await?,
             Command::Slow(it) => patience::slow(&it).await?,
             Command::Endless(it) => patience::endless(&it).await?,
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
@@ -23,6 +23,9 @@ type Log = Arc<Mutex<File>>;
 
 /// Serves until it is ended.
 pub(crate) async fn serve(service: Service, listen: SocketAddr, out: &Path) -> Result<()> {
+    if service == Service::Ssh {
+        bail!("there is no yardstick for SSH: the least server that agrees on keys is a whole server");
+    }
     let file = OpenOptions::new().create(true).append(true).open(out);
     let log: Log = Arc::new(Mutex::new(file.with_context(|| format!("cannot write {}", out.display()))?));
     let tls = tls::acceptor()?;
@@ -44,6 +47,7 @@ pub(crate) async fn serve(service: Service, listen: SocketAddr, out: &Path) -> R
                 Service::Httpproxy => proxy(stream, peer, log).await,
                 Service::Tcpbanner => banner(stream, peer, log).await,
                 Service::Telnet => telnet(stream, peer, log).await,
+                Service::Ssh => unreachable!("refused before"),
             };
         });
     }

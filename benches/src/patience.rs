@@ -42,7 +42,7 @@ pub(crate) async fn idle(idle: &Idle) -> Result<Value> {
 }
 
 /// Whether the server has hung up; what it said before is taken in.
-fn has_ended(stream: &TcpStream) -> bool {
+pub(crate) fn has_ended(stream: &TcpStream) -> bool {
     let mut greeting = [0; 4096];
     loop {
         match stream.try_read(&mut greeting) {
