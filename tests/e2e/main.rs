@@ -11,5 +11,6 @@ mod files;
 mod operator;
 mod privileges;
 mod rude;
+mod ssh;
 mod strangers_files;
 mod strangers_web;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
+use serin_store::{Query, Reader};
 use tempfile::TempDir;
 
 use crate::client::{Outcome, client_in};
@@ -124,8 +125,12 @@ impl Setup {
             } else {
                 setup = setup.with(&format!("{service}.port"), port);
             }
-            if ["ftp", "telnet"].contains(service) {
+            if ["ftp", "ssh", "telnet"].contains(service) {
                 setup = setup.with(&format!("{service}.login_delay"), 0);
+            }
+            if *service == "ssh" {
+                let keys = setup.dir.path().join("opencanary-keys").display().to_string();
+                setup = setup.with("ssh.key_path", keys);
             }
             if *service == "https" {
                 let file = |name| setup.dir.path().join(name).display().to_string();
@@ -308,6 +313,16 @@ impl Sensor {
         let found: Vec<_> = self.wait_for(logtype, count).iter().map(|it| it.logdata().to_owned()).collect();
         assert_eq!(found.len(), count, "more than wanted: {found:#?}");
         found
+    }
+
+    /// What the store holds beyond the log of each event of a kind, in order.
+    #[track_caller]
+    #[must_use]
+    pub fn details(&self, logtype: u32) -> Vec<Value> {
+        let store = Reader::open(self.state().join("serin.db")).expect("a store");
+        let query = Query { logtypes: vec![logtype], ..Query::default() };
+        let found = store.query(&query).expect("a store that can be read");
+        found.iter().map(|it| serde_json::from_str(&it.details).expect("JSON")).collect()
     }
 
     /// Sends a signal.

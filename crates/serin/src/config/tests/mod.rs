@@ -4,7 +4,6 @@ mod catalogue;
 mod native;
 mod opencanary;
 mod printed;
-mod ssh;
 mod told;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ mod key;
 mod pace;
 mod request;
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 
 use std::sync::Arc;
 
@@ -23,12 +23,9 @@ use super::profile::{Farewell, Product};
 use super::session::Session;
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
-pub(super) use journal::FIELD_MAX;
-pub(super) use journal::tell;
-use journal::{Digest, Journal, digest};
+use journal::{Digest, FIELD_MAX, Journal, digest};
 use pace::{Pace, What};
-pub(super) use request::Fields;
-use request::{Faults, How, Key, Request};
+use request::{Faults, Fields, How, Key, Request};
 
 /// One connection's side of authentication, and of the session that follows where somebody is let
 /// in.
@@ -260,7 +257,7 @@ impl Auth {
 
     /// Whether the claimed server ends over a message like this.
     fn breaks(&self, faults: Faults) -> bool {
-        faults.end(self.face.profile.product)
+        faults.short.is_some() || self.openssh() && (faults.nul.is_some() || faults.tail)
     }
 
     fn judge(&self, request: &Request<'_>, accepted: bool) -> Outcome {
