@@ -20,6 +20,7 @@ const SERVICES: &[(&str, &[&str])] = &[
     ("sip", &[]),
     ("smb", &["auditfile"]),
     ("snmp", &[]),
+    ("ssh", &["version", "key_path", "preauth_banner"]),
     ("tcpbanner", &["maxnum"]),
     (
         "tcpbanner_N",

@@ -33,12 +33,12 @@ pub(crate) const LINE_MAX: usize = 8192;
 pub(crate) fn read<'b>(profile: &Profile, bytes: &'b [u8]) -> Heard<'b> {
     match profile.product {
         Product::Dropbear => read_as_dropbear(bytes),
-        Product::OpenSsh if profile.version < (7, 8) => read_as_old_openssh(bytes),
+        Product::OpenSsh if profile.version < (8, 0) => read_as_old_openssh(bytes),
         Product::OpenSsh | Product::Cisco => read_as_openssh(bytes),
     }
 }
 
-/// OpenSSH before 7.8 (`sshd_exchange_identification` in sshd.c): up to LF, or 255 bytes without one;
+/// OpenSSH before 8.0 (`sshd_exchange_identification` in sshd.c): up to LF, or 255 bytes without one;
 /// what stands behind a CR or NUL does not count.
 fn read_as_old_openssh(bytes: &[u8]) -> Heard<'_> {
     const OLD_LINE_MAX: usize = 255;
@@ -52,21 +52,31 @@ fn read_as_old_openssh(bytes: &[u8]) -> Heard<'_> {
     whole(line, bytes.get(used..).unwrap_or_default())
 }
 
-/// Dropbear (`ident_readln` and `read_session_identification` in common-session.c): up to LF, at most 255
-/// bytes; what it claims is all that counts.
+/// Dropbear (`ident_readln` and `read_session_identification` in common-session.c): up to LF, or 255
+/// bytes without one, not counting CR; what it claims is all that counts. What is left of a longer
+/// line is taken for a packet.
 fn read_as_dropbear(bytes: &[u8]) -> Heard<'_> {
     const DROPBEAR_LINE_MAX: usize = 255;
-    let Some(end) = memchr::memchr(b'\n', bytes) else {
-        return if bytes.len() > DROPBEAR_LINE_MAX {
-            Heard::Refused(Refusal::Invalid, bytes, b"")
-        } else {
-            Heard::More
-        };
-    };
-    let (line, after) = bytes.split_at_checked(end).unwrap_or((bytes, b""));
+    let mut kept: usize = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        let (line, rest) = bytes.split_at_checked(at).unwrap_or((bytes, b""));
+        match byte {
+            b'\n' => return claims(line, rest.get(1..).unwrap_or_default()),
+            b'\r' => {}
+            _ => kept = kept.saturating_add(1),
+        }
+        if kept == DROPBEAR_LINE_MAX {
+            let (line, rest) = bytes.split_at_checked(at.saturating_add(1)).unwrap_or((bytes, b""));
+            return claims(line, rest);
+        }
+    }
+    Heard::More
+}
+
+/// Judges a line as Dropbear does.
+fn claims<'b>(line: &'b [u8], after: &'b [u8]) -> Heard<'b> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let after = after.get(1..).unwrap_or_default();
-    if end > DROPBEAR_LINE_MAX || !line.starts_with(b"SSH-") {
+    if !line.starts_with(b"SSH-") {
         Heard::Refused(Refusal::Invalid, line, after)
     } else if line.starts_with(b"SSH-2.") || line.starts_with(b"SSH-1.99-") {
         Heard::Line(line, after)
@@ -75,7 +85,7 @@ fn read_as_dropbear(bytes: &[u8]) -> Heard<'_> {
     }
 }
 
-/// Reads as OpenSSH since 7.8 does (`kex_exchange_identification`): up to LF, one CR before it; a NUL
+/// Reads as OpenSSH since 8.0 does (`kex_exchange_identification`): up to LF, one CR before it; a NUL
 /// or anything between CR and LF ends it at once.
 fn read_as_openssh(bytes: &[u8]) -> Heard<'_> {
     let mut carriage = false;
@@ -172,8 +182,10 @@ mod tests {
         assert_eq!(read(b"SSH-2.0\nrest"), Heard::Line(b"SSH-2.0", b"rest"));
         assert_eq!(read(b"SSH-1.5-x\r\n"), Heard::Refused(Refusal::Version, b"SSH-1.5-x", b""));
         assert_eq!(read(b"\n\n"), Heard::Refused(Refusal::Invalid, b"", b"\n"));
-        assert_eq!(read(&[b'x'; 255]), Heard::More);
-        assert_eq!(read(&[b'x'; 256]), Heard::Refused(Refusal::Invalid, &[b'x'; 256], b""));
+        assert_eq!(read(&[b'x'; 254]), Heard::More);
+        assert_eq!(read(&[b'x'; 256]), Heard::Refused(Refusal::Invalid, &[b'x'; 255], b"x"));
+        let long = [&b"SSH-2.0-\r"[..], &[b'x'; 300]].concat();
+        assert_eq!(read(&long), Heard::Line(&long[..256], &long[256..]));
     }
 
     #[test]

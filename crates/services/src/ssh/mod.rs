@@ -18,6 +18,7 @@ mod auth;
 mod cipher;
 pub mod client;
 mod compression;
+mod drive;
 pub mod hostkey;
 mod identification;
 mod kex;
@@ -32,6 +33,9 @@ mod transport;
 mod umac;
 mod unexpected;
 mod wire;
+
+pub use drive::drive as drive_messages;
+pub use packet::drive as drive_packets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +67,7 @@ pub(crate) static SERVICE: Service = Service {
         &kinds::SSH_METHOD,
         &kinds::SSH_HANDSHAKE,
         &kinds::SSH_REQUEST,
+        &kinds::SSH_INPUT,
     ],
     backlog: packet::LONGEST_WHOLE,
     // Above the time to log in of every product, which is what ends a silent connection.

@@ -4,6 +4,7 @@ mod catalogue;
 mod native;
 mod opencanary;
 mod printed;
+mod ssh;
 mod told;
 
 use std::collections::BTreeMap;

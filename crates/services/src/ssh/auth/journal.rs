@@ -123,7 +123,7 @@ impl Journal {
 
     fn more_than_none(&mut self, user: &[u8]) {
         self.is_new(&[b"user", user]);
-        self.only_none.take_if(|it| it.raw() == user.get(..FIELD_MAX).unwrap_or(user));
+        self.only_none.take_if(|it| *it == Tainted::new(user, FIELD_MAX));
     }
 
     /// Whether this was not noted yet on this connection, as far as that is remembered.

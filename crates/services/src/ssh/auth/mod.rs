@@ -12,7 +12,7 @@ mod key;
 mod pace;
 mod request;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 
@@ -23,9 +23,12 @@ use super::profile::{Farewell, Product};
 use super::session::Session;
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
-use journal::{Digest, FIELD_MAX, Journal, digest};
+pub(super) use journal::FIELD_MAX;
+pub(super) use journal::tell;
+use journal::{Digest, Journal, digest};
 use pace::{Pace, What};
-use request::{Faults, Fields, How, Key, Request};
+pub(super) use request::Fields;
+use request::{Faults, How, Key, Request};
 
 /// One connection's side of authentication, and of the session that follows where somebody is let
 /// in.
@@ -257,7 +260,7 @@ impl Auth {
 
     /// Whether the claimed server ends over a message like this.
     fn breaks(&self, faults: Faults) -> bool {
-        faults.short.is_some() || self.openssh() && (faults.nul.is_some() || faults.tail)
+        faults.end(self.face.profile.product)
     }
 
     fn judge(&self, request: &Request<'_>, accepted: bool) -> Outcome {

@@ -1,5 +1,6 @@
 //! `USERAUTH_REQUEST`, taken apart so that whatever can be read of a broken one is still known.
 
+use super::super::profile::Product;
 use crate::wire::Reader;
 
 /// One `USERAUTH_REQUEST` (RFC 4252 section 5). What could not be read is empty.
@@ -41,16 +42,21 @@ pub(super) struct Key<'a> {
 
 /// What is wrong with a message.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Faults {
+pub(in crate::ssh) struct Faults {
     /// It ends within this field.
-    pub(super) short: Option<&'static str>,
+    pub(in crate::ssh) short: Option<&'static str>,
     /// A text has a NUL before its end, which OpenSSH takes for a broken message.
-    pub(super) nul: Option<&'static str>,
+    pub(in crate::ssh) nul: Option<&'static str>,
     /// Bytes follow the last field.
-    pub(super) tail: bool,
+    pub(in crate::ssh) tail: bool,
 }
 
 impl Faults {
+    /// Whether a server of this product ends over such a message.
+    pub(in crate::ssh) fn end(self, product: Product) -> bool {
+        self.short.is_some() || product == Product::OpenSsh && (self.nul.is_some() || self.tail)
+    }
+
     /// For an event.
     pub(super) fn problem(self) -> Option<String> {
         match self {
@@ -95,33 +101,33 @@ impl<'a> Request<'a> {
 }
 
 /// Reads fields as far as they go.
-pub(super) struct Fields<'a> {
+pub(in crate::ssh) struct Fields<'a> {
     rest: Reader<'a>,
-    pub(super) faults: Faults,
+    pub(in crate::ssh) faults: Faults,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(payload: &'a [u8]) -> Self {
+    pub(in crate::ssh) fn new(payload: &'a [u8]) -> Self {
         Self { rest: Reader(payload), faults: Faults::default() }
     }
 
     /// A number; 0 where it is not there.
-    pub(super) fn u32(&mut self, field: &'static str) -> u32 {
+    pub(in crate::ssh) fn u32(&mut self, field: &'static str) -> u32 {
         self.take(field, |rest| rest.u32(field).ok()).unwrap_or_default()
     }
 
     /// A `boolean`; false where it is not there.
-    pub(super) fn boolean(&mut self, field: &'static str) -> bool {
+    pub(in crate::ssh) fn boolean(&mut self, field: &'static str) -> bool {
         self.take(field, |rest| rest.boolean(field).ok()).unwrap_or_default()
     }
 
     /// A `string` of any bytes.
-    pub(super) fn string(&mut self, field: &'static str) -> &'a [u8] {
+    pub(in crate::ssh) fn string(&mut self, field: &'static str) -> &'a [u8] {
         self.take(field, |rest| rest.string(field).ok()).unwrap_or_default()
     }
 
     /// A `string` that OpenSSH takes for text, which may end in a NUL but have none inside.
-    pub(super) fn text(&mut self, field: &'static str) -> &'a [u8] {
+    pub(in crate::ssh) fn text(&mut self, field: &'static str) -> &'a [u8] {
         let text = self.string(field);
         let text = text.strip_suffix(b"\0").unwrap_or(text);
         if text.contains(&0) {
@@ -130,8 +136,13 @@ impl<'a> Fields<'a> {
         text
     }
 
+    /// Whether nothing is left, or nothing can be read any more.
+    pub(in crate::ssh) fn is_over(&self) -> bool {
+        self.rest.0.is_empty() || self.faults.short.is_some()
+    }
+
     /// Nothing more is expected.
-    pub(super) fn end(&mut self) {
+    pub(in crate::ssh) fn end(&mut self) {
         self.faults.tail = self.faults.short.is_none() && !self.rest.0.is_empty();
     }
 

@@ -1,3 +1,5 @@
+//! Conversations, by the events and messages that come of them.
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use serin_event::{Event, Tainted, Value, kinds};
 

@@ -14,7 +14,6 @@ use crate::ssh::mac;
 use crate::ssh::packet::{Direction, Protection};
 use crate::ssh::profile::Product;
 use crate::ssh::wire::{Message, number};
-use crate::wire::Short;
 
 /// Where key exchanges stand.
 #[derive(Default)]
@@ -37,12 +36,6 @@ impl Exchange {
 
     pub(super) fn begin(&mut self, kexinit: Vec<u8>) {
         self.ours = kexinit;
-    }
-}
-
-impl From<Short> for Failure {
-    fn from(Short(field): Short) -> Self {
-        Self::Short(field)
     }
 }
 
@@ -69,9 +62,10 @@ impl Client {
     /// The server's KEXINIT, after ours.
     pub(super) fn kexinit(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
         let (ours, theirs) = (self.exchange.ours.get(1..), payload.get(1..));
-        let ours = ours.and_then(|it| Offer::read(it, Product::OpenSsh)).ok_or(Failure::Short("KEXINIT"))?;
+        let ours =
+            ours.and_then(|it| Offer::read(it, Product::OpenSsh)).ok_or(Failure::Malformed("KEXINIT"))?;
         let theirs =
-            theirs.and_then(|it| Offer::read(it, Product::OpenSsh)).ok_or(Failure::Short("KEXINIT"))?;
+            theirs.and_then(|it| Offer::read(it, Product::OpenSsh)).ok_or(Failure::Malformed("KEXINIT"))?;
         let chosen =
             kexinit::choose(&ours, &theirs, Product::OpenSsh).map_err(|it| Failure::NothingInCommon(it.0))?;
         if self.session_id.is_empty() {

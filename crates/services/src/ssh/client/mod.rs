@@ -139,11 +139,11 @@ pub enum Failure {
     /// A packet that cannot be read.
     #[error("a wrong packet: {0}")]
     Packet(String),
-    /// A message that ends early.
-    #[error("a message ends within {0}")]
-    Short(&'static str),
-    /// No common algorithm of this kind.
-    #[error("no {0} in common")]
+    /// A message that cannot be read: this one.
+    #[error("a malformed {0}")]
+    Malformed(&'static str),
+    /// Nothing in common: of what, in words.
+    #[error("{0}")]
     NothingInCommon(&'static str),
     /// The server chose something that is not known here.
     #[error("{0} is not known")]

@@ -215,11 +215,14 @@ fn what_no_server_should_say_is_a_failure() {
     };
     assert_eq!(greeted(&[number::NEWKEYS]), Failure::OutOfPlace(number::NEWKEYS));
     assert_eq!(greeted(&[31]), Failure::OutOfPlace(31));
-    assert_eq!(greeted(&[number::KEXINIT, 1]), Failure::Short("KEXINIT"));
+    assert_eq!(greeted(&[number::KEXINIT, 1]), Failure::Malformed("KEXINIT"));
     let mut other = Message::new(number::KEXINIT).raw(&[0; 16]);
     for _ in 0..10 {
         other = other.string("x");
     }
-    assert_eq!(greeted(&other.boolean(false).u32(0).0), Failure::NothingInCommon("key exchange method"));
+    assert_eq!(
+        greeted(&other.boolean(false).u32(0).0),
+        Failure::NothingInCommon("no key exchange method in common")
+    );
     assert_eq!(failure(b"SSH-2.0-x\n\xff\xff\xff\xffabcd"), Failure::Packet("Length(4294967295)".into()));
 }

@@ -1,3 +1,5 @@
+//! Each method against known answers, and against bytes that are none.
+
 use super::initiator::{Heard, Initiator};
 use super::*;
 use crate::ssh::profile;

@@ -1,11 +1,13 @@
 //! Binary packets (RFC 4253 section 6): clear, encrypted, authenticated and compressed, in both
 //! directions.
 
+mod drive;
 mod receiving;
 mod sending;
 #[cfg(test)]
 mod tests;
 
+pub use drive::drive;
 pub(crate) use receiving::Receiving;
 pub(crate) use sending::Sending;
 

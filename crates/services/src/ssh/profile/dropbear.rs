@@ -1,15 +1,15 @@
 //! Dropbear.
 //!
 //! It speaks first: identification and KEXINIT together. Nothing that is wrong gets an answer: it
-//! skips up to 50 lines that do not begin with `SSH-`, and hangs up without a word on another major
-//! version and after ten refusals. Measured on Debian's packages, and in their source.
+//! hangs up without a word on a line that does not begin with `SSH-`, on another major version and
+//! after ten refusals. Measured on Debian's and Ubuntu's packages, and in their source.
 
 use std::time::Duration;
 
 use super::{Additions, Distribution, Farewell, Names, Padding, Product, Profile};
 
 /// From the oldest to the newest.
-pub(super) static ALL: &[&Profile] = &[&V2019_78, &V2020_81, &V2022_83, &V2025_89, &V2026_94];
+pub(super) static ALL: &[&Profile] = &[&V2019_78, &V2020_81, &V2022_83, &V2024_86, &V2025_89, &V2026_94];
 
 /// Measured: Debian 12's dropbear-bin 2022.83-1+deb12u3, KEXINIT and `EXT_INFO` byte for byte.
 static V2022_83: Profile = Profile {
@@ -69,8 +69,7 @@ static V2020_81: Profile = Profile {
     ..V2022_83
 };
 
-/// Seen: what ssh-audit's test expects of a default build. No `EXT_INFO`: `rsa-sha2-256` came with
-/// 2020.79.
+/// Measured: Ubuntu 20.04's 2019.78-2build1, KEXINIT byte for byte; it sends no `EXT_INFO`.
 static V2019_78: Profile = Profile {
     name: "Dropbear 2019.78",
     version: (2019, 78),
@@ -90,6 +89,19 @@ static V2019_78: Profile = Profile {
     macs: &["hmac-sha1-96", "hmac-sha1", "hmac-sha2-256"],
     server_sig_algs: None,
     ..V2020_81
+};
+
+/// Measured: Ubuntu 25.04's 2024.86-2, KEXINIT and `EXT_INFO` byte for byte.
+static V2024_86: Profile = Profile {
+    name: "Dropbear 2024.86",
+    version: (2024, 86),
+    identification: "SSH-2.0-dropbear_2024.86",
+    server_sig_algs: Some(
+        "ssh-ed25519,sk-ssh-ed25519@openssh.com,\
+         ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,\
+         sk-ecdsa-sha2-nistp256@openssh.com,rsa-sha2-256,ssh-rsa",
+    ),
+    ..V2022_83
 };
 
 /// Measured: Debian 13's 2025.89-1~deb13u1, KEXINIT and `EXT_INFO` byte for byte. Compression is

@@ -4,25 +4,24 @@
 //! keys of the moment. Faults are answered as the product answers them: OpenSSH hangs up on most
 //! without a word, Dropbear on all.
 
+mod keys;
+
 use std::sync::Arc;
 
 use serin_event::{Event, Tainted, kinds};
 
 use super::auth::Auth;
-use super::cipher::{self, Keyed};
-use super::hostkey::HostKey;
 use super::identification::{self, Heard, Refusal};
-use super::kex::{self, Agreed, Exchange, Fault, Groups, Step};
-use super::kexinit::{self, Chosen, NothingInCommon, Offer, Shown};
-use super::keys::Keys;
-use super::packet::{self, Direction, Protection, Receiving, Sending};
-use super::profile::{Product, Profile};
+use super::kexinit::Shown;
+use super::packet::{self, Receiving, Sending};
+use super::profile::Product;
 use super::random::Random;
 use super::unexpected::{self, Answer, Phase};
 use super::wire::{Message, number};
-use super::{Client, Face, Want, mac};
+use super::{Client, Face, Want};
 use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opening};
 use crate::wire::Reader;
+use keys::Kex;
 
 /// Bytes kept of an identification line.
 const IDENTIFICATION_MAX: usize = 512;
@@ -78,26 +77,6 @@ enum Stage {
     Identification,
     Packets,
     Over,
-}
-
-/// A key exchange under way, and what is left of the last one.
-#[derive(Default)]
-struct Kex {
-    /// The KEXINIT that we sent; empty between exchanges.
-    ours: Vec<u8>,
-    /// The client's.
-    theirs: Vec<u8>,
-    /// What both agree on, once both have spoken.
-    chosen: Option<Chosen>,
-    exchange: Option<Exchange>,
-    /// What the client sends under from its NEWKEYS on.
-    next: Option<Protection<cipher::Opening>>,
-    /// The client's next message goes by a wrong guess.
-    drop_guess: bool,
-    /// Both sides promised strict order (OpenSSH's PROTOCOL file, section 1.10).
-    strict: bool,
-    /// The client wants an `EXT_INFO` (RFC 8308).
-    wants_extensions: bool,
 }
 
 /// The conversation cannot go on: how it ends, and why.
@@ -339,7 +318,7 @@ impl Ssh {
             let name = fields.string("name").map_err(malformed)?;
             fields.string("value").map_err(malformed)?;
             if name == b"ext-info-in-auth@openssh.com" {
-                self.late_ext_info = extensions(self.face.profile, &[]);
+                self.late_ext_info = keys::extensions(self.face.profile, &[]);
             }
         }
         Ok(())
@@ -409,134 +388,6 @@ impl Ssh {
         name == "zlib" || name == DELAYED && self.phase() == Phase::LoggedIn
     }
 
-    fn send_kexinit(&mut self, out: &mut Actions) {
-        let message = kexinit::ours(&self.face.offered, &mut self.random);
-        self.kex.ours.clone_from(&message);
-        self.send(&Message(message), out);
-    }
-
-    /// The client's KEXINIT: both have spoken, so it is clear what comes.
-    fn kexinit(&mut self, payload: &[u8], fields: &[u8], out: &mut Actions) -> Result<(), Over> {
-        let profile = self.face.profile;
-        let offer =
-            Offer::read(fields, profile.product).ok_or(Over::silently("a KEXINIT that is malformed"))?;
-        let initial = !self.secured;
-        if initial {
-            self.offered = Some(offer.shown());
-        }
-        if self.kex.ours.is_empty() {
-            self.send_kexinit(out);
-        }
-        let ours = self.kex.ours.clone();
-        let ours = Offer::read(ours.get(1..).unwrap_or_default(), profile.product)
-            .ok_or(Over::silently("a KEXINIT of ours that is malformed"))?;
-        if initial {
-            self.kex.strict =
-                ours.marks("kex-strict-s-v00@openssh.com") && offer.marks("kex-strict-c-v00@openssh.com");
-            self.kex.wants_extensions = offer.marks("ext-info-c");
-            if self.kex.strict && self.receiving.sequence() != 0 {
-                return Err(Over(unexpected::not_first(profile), "a strict key exchange that began late"));
-            }
-        }
-        let chosen = kexinit::choose(&offer, &ours, profile.product)
-            .map_err(|NothingInCommon(what)| Over::silently(what))?;
-        let method = kex::find(chosen.kex.as_bytes()).ok_or(Over::silently("a method only in name"))?;
-        let (min, max) = profile.group_exchange;
-        self.kex.exchange = Some(Exchange::new(method, Groups { min, max, ..Groups::OPENSSH }));
-        self.kex.drop_guess = chosen.drop_guess;
-        self.kex.theirs = payload.to_vec();
-        self.kex.chosen = Some(chosen);
-        Ok(())
-    }
-
-    /// A message of the key exchange method's.
-    fn exchange(&mut self, kind: u8, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
-        let Some(exchange) = &mut self.kex.exchange else { return Ok(()) };
-        match exchange.message(kind, fields, &mut self.random) {
-            Ok(Step::Send(message)) => {
-                self.send(&message, out);
-                Ok(())
-            }
-            Ok(Step::Agreed(agreed)) => {
-                self.kex.exchange = None;
-                self.agreed(&agreed, out)
-            }
-            Err(Fault::Unexpected) => self.beyond(kind, fields, out),
-            Err(fault) => Err(Over::silently(fault.text())),
-        }
-    }
-
-    /// Both have the secret: proves who we are, and sends under the new keys from here on.
-    fn agreed(&mut self, agreed: &Agreed, out: &mut Actions) -> Result<(), Over> {
-        let Some(chosen) = self.kex.chosen.clone() else { return Ok(()) };
-        let face = self.face.clone();
-        let key =
-            face.host_keys.find(&chosen.host_key).ok_or(Over::silently("a host key that is not there"))?;
-        let hash = self.hash(agreed, key);
-        if self.session_id.is_empty() {
-            self.session_id.clone_from(&hash);
-            self.host_key = key.blob().to_vec();
-        }
-        let signature = key
-            .sign(&chosen.host_key, &hash, &mut self.random)
-            .map_err(|_| Over::silently("a host key that does not sign"))?;
-        let reply = Message::new(agreed.reply).string(key.blob()).raw(&agreed.public).string(signature);
-        self.send(&reply, out);
-        self.send(&Message::new(number::NEWKEYS), out);
-        let keys = Keys::new(agreed.hash, &agreed.shared, &hash, &self.session_id);
-        let missing = || Over::silently("a cipher only in name");
-        self.kex.next = Some(protection(Direction::ToServer, &chosen, &keys).ok_or_else(missing)?);
-        let ours = protection(Direction::ToClient, &chosen, &keys).ok_or_else(missing)?;
-        self.sending.rekey(ours, self.kex.strict);
-        self.compression = chosen.compression;
-        if self.starts_with_keys(&self.compression[1]) {
-            self.sending.compress();
-        } else {
-            self.sending.stop_compressing();
-        }
-        if !self.secured && self.kex.wants_extensions {
-            let profile = self.face.profile;
-            if let Some(message) = extensions(profile, profile.extensions) {
-                self.send(&message, out);
-            }
-        }
-        Ok(())
-    }
-
-    /// H of RFC 4253 section 8: over all that both sides said.
-    fn hash(&self, agreed: &Agreed, key: &HostKey) -> Vec<u8> {
-        let said = Message::part()
-            .string(&self.theirs)
-            .string(&self.face.settings.version)
-            .string(&self.kex.theirs)
-            .string(&self.kex.ours)
-            .string(key.blob())
-            .raw(&agreed.exchanged)
-            .raw(&agreed.shared);
-        aws_lc_rs::digest::digest(agreed.hash, &said.0).as_ref().to_vec()
-    }
-
-    /// The client's NEWKEYS.
-    fn newkeys(&mut self, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
-        if !fields.is_empty() {
-            return Err(Over::silently("NEWKEYS with something behind it"));
-        }
-        let Some(next) = self.kex.next.take() else { return Ok(()) };
-        self.receiving.rekey(next, self.kex.strict);
-        if self.starts_with_keys(&self.compression[0]) {
-            self.receiving.decompress();
-        } else {
-            self.receiving.stop_decompressing();
-        }
-        self.kex.ours.clear();
-        self.kex.theirs.clear();
-        self.secured = true;
-        for message in std::mem::take(&mut self.held) {
-            self.send(&message, out);
-        }
-        Ok(())
-    }
-
     /// Who wants to log in.
     fn client(&mut self) -> Option<Client> {
         Some(Client {
@@ -562,25 +413,6 @@ impl Ssh {
         }
         event.with("SESSION", self.session.to_string())
     }
-}
-
-/// The keys of one direction.
-fn protection<C: Keyed>(direction: Direction, chosen: &Chosen, keys: &Keys) -> Option<Protection<C>> {
-    let way = usize::from(direction == Direction::ToClient);
-    let cipher = cipher::find(chosen.ciphers.get(way)?)?;
-    let mac = mac::find(chosen.macs.get(way)?);
-    Protection::new(direction, cipher, mac, |letter, size| keys.derive(letter, size))
-}
-
-/// `EXT_INFO` (RFC 8308), where the product sends one.
-fn extensions(profile: &Profile, more: &[(&str, &str)]) -> Option<Message> {
-    let algorithms = profile.server_sig_algs?;
-    let count = u32::try_from(more.len()).unwrap_or(0).saturating_add(1);
-    let mut message = Message::new(number::EXT_INFO).u32(count).string("server-sig-algs").string(algorithms);
-    for (name, value) in more {
-        message = message.string(name).string(value);
-    }
-    Some(message)
 }
 
 /// What was wrong with a packet, in words.
