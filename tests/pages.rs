@@ -65,6 +65,14 @@ fn page(service: &Service) -> String {
         let _ =
             writeln!(page, "| `{}` | {} | {} | {} |", key.name, cell(key.wants), cell(&default), cell(&doc));
     }
+    if name == "ssh" {
+        page.push_str(
+            "\n## Servers that `ssh.version` can name\n\n| server | introduces itself as |\n|---|---|\n",
+        );
+        for (server, identification) in serin_services::ssh::servers() {
+            let _ = writeln!(page, "| {server} | `{identification}` |");
+        }
+    }
     let _ = writeln!(page, "\n## Events\n");
     let _ = writeln!(
         page,

@@ -12,12 +12,12 @@
 //! | `auth`, `session` | who a client says it is, and what it asks for once accepted |
 //! | `profile` | what each product and version says: data |
 //! | `client` | our own small client, for tests and load |
-#![allow(dead_code, reason = "the parts are joined one after the other")]
 
 mod auth;
 mod cipher;
 pub mod client;
 mod compression;
+mod crowd;
 mod drive;
 pub mod hostkey;
 mod identification;
@@ -46,6 +46,7 @@ use serin_event::{Event, Tainted, kinds};
 use crate::conf::{Complaint, Conf};
 use crate::logins::Logins;
 use crate::{Listening, Service, settings};
+use crowd::Crowd;
 use hostkey::HostKeys;
 use kexinit::{Offered, Shown};
 use profile::Profile;
@@ -90,6 +91,9 @@ settings! { "ssh" {
     /// Seconds until a wrong password is refused, varied as PAM does, where the claimed server lets
     /// a client wait; 0 refuses at once.
     login_delay: Duration = Duration::from_secs(2);
+    /// Turn some away, as a default OpenSSH does, while ten or more connections have not logged in
+    /// (`MaxStartups 10:30:100`). Off, everybody is heard out.
+    turn_away: bool = false;
     /// Logins that are let in: objects with username and password, in clear; without one of them,
     /// any will do. Nothing is behind it yet but a session that records what is asked and closes.
     accept: Logins = Logins::default();
@@ -98,6 +102,11 @@ settings! { "ssh" {
 fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
     let face = Arc::new(Face::new(Settings::read(conf)?, conf));
     Ok(Listening::tcp(&SERVICE, conf, Box::new(move || Box::new(Ssh::new(face.clone())))))
+}
+
+/// The servers that `ssh.version` can name: for a person, and as they introduce themselves.
+pub fn servers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    profile::all().map(|it| (it.name, it.identification))
 }
 
 /// What all connections share.
@@ -112,6 +121,8 @@ struct Face {
     timing_secret: u64,
     /// Connections so far.
     connections: AtomicU64,
+    /// Connections that have not logged in.
+    waiting: Crowd,
 }
 
 impl Face {
@@ -121,12 +132,15 @@ impl Face {
         let usable = profile.offered_host_keys().filter(|it| host_keys.find(it).is_some()).collect();
         let offered = Offered::new(profile, usable);
         let timing_secret = conf.identity.seed;
-        Self { settings, profile, host_keys, offered, timing_secret, connections: AtomicU64::new(0) }
-    }
-
-    /// Whether these credentials are let in.
-    fn accepts(&self, user: &[u8], password: &[u8]) -> bool {
-        self.settings.accept.accept(user, password)
+        Self {
+            settings,
+            profile,
+            host_keys,
+            offered,
+            timing_secret,
+            connections: AtomicU64::new(0),
+            waiting: Crowd::default(),
+        }
     }
 
     /// The number of a new connection, from 1.

@@ -15,8 +15,6 @@ use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 
 /// Bytes of a message that the first layer hashes at once.
 const CHUNK: usize = 1024;
-/// How many bytes the longest message may have.
-pub(crate) const LONGEST: usize = 1 << 24;
 /// 2^64 - 59 and 2^36 - 5: the primes of RFC 4418 section 5.1.
 const PRIME_64: u64 = u64::MAX - 58;
 const PRIME_36: u64 = (1 << 36) - 5;
@@ -59,7 +57,7 @@ impl Umac {
         Self { first, streams, pad: Aes128Enc::new(&pad.into()) }
     }
 
-    /// Writes the tag of a message of less than [`LONGEST`] bytes; `out` is as long as the tag.
+    /// Writes the tag of a message of less than 16 MiB; `out` is as long as the tag.
     pub(crate) fn tag(&self, message: &[u8], nonce: [u8; 8], out: &mut [u8]) {
         for (index, (stream, tag)) in self.streams.iter().zip(out.chunks_exact_mut(4)).enumerate() {
             let key = self.first.get(index * 4..).unwrap_or_default();

@@ -182,14 +182,12 @@ fn new_keys_may_be_asked_for_and_messages_wait_for_them() {
     let mut out = Vec::new();
     client.rekey(&mut out);
     client.send(&ping(b"held"), &mut out);
-    assert_eq!(server.receiving.volume().packets, 2, "the service and the login");
     let mut heard = Vec::new();
     while !out.is_empty() {
         let answer = server.input(&std::mem::take(&mut out));
         heard.extend(client.input(&answer, &mut out).unwrap());
     }
     assert!(matches!(&heard[..], [Heard::Keys(_), Heard::Message(it)] if *it == ping(b"held")), "{heard:?}");
-    assert_eq!(server.receiving.volume().packets, 1, "it came under the new keys");
     assert_eq!((client.session_id(), server.session_id.as_slice()), (&first[..], &first[..]));
 }
 

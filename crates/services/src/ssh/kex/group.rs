@@ -40,6 +40,7 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// OpenSSH since 7.2.
+    #[cfg(test)]
     pub(crate) const OPENSSH: Self = Self { min: 2048, max: 8192, old_request: false };
 
     /// Those of this server.

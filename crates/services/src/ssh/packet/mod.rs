@@ -144,19 +144,3 @@ pub(crate) enum Fault {
     /// The payload does not decompress, or is too long.
     Compression,
 }
-
-/// What was sent or received since the keys last changed, for deciding when to change them again
-/// (RFC 4253 section 9).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Volume {
-    pub(crate) packets: u64,
-    /// Without tags.
-    pub(crate) bytes: u64,
-}
-
-impl Volume {
-    fn add(&mut self, bytes: usize) {
-        self.packets = self.packets.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-    }
-}

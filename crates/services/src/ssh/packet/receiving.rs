@@ -2,7 +2,7 @@
 
 use super::super::cipher::Opening;
 use super::super::compression::Inflate;
-use super::{CLEAR_BLOCK, Fault, HEAD, Limits, Protection, Volume};
+use super::{CLEAR_BLOCK, Fault, HEAD, Limits, Protection};
 
 /// What a peer sends. Clear until the first [`rekey`](Self::rekey).
 pub(crate) struct Receiving {
@@ -11,7 +11,6 @@ pub(crate) struct Receiving {
     compression: Option<Inflate>,
     /// Of the next packet.
     pub(super) sequence: u32,
-    volume: Volume,
     /// Set once the length of the next packet is known.
     head: Option<Head>,
     /// So many bytes more are read before the peer is told that a packet was wrong.
@@ -29,15 +28,7 @@ struct Head {
 impl Receiving {
     /// In the clear.
     pub(crate) fn new(limits: &'static Limits) -> Self {
-        Self {
-            limits,
-            protection: None,
-            compression: None,
-            sequence: 0,
-            volume: Volume::default(),
-            head: None,
-            reading_on: None,
-        }
+        Self { limits, protection: None, compression: None, sequence: 0, head: None, reading_on: None }
     }
 
     /// The payload of the next packet, of at least one byte. Takes from `bytes` what it has used;
@@ -57,7 +48,6 @@ impl Receiving {
         };
         let Some(packet) = found else { return Ok(None) };
         self.sequence = self.sequence.wrapping_add(1);
-        self.volume.add(packet.len());
         self.payload(packet).map(Some)
     }
 
@@ -161,7 +151,6 @@ impl Receiving {
     /// `kex-strict` (OpenSSH's PROTOCOL file, section 1.10).
     pub(crate) fn rekey(&mut self, protection: Protection<Opening>, reset_sequence: bool) {
         self.protection = Some(protection);
-        self.volume = Volume::default();
         if reset_sequence {
             self.sequence = 0;
         }
@@ -181,11 +170,6 @@ impl Receiving {
     /// (RFC 4253 section 11.4). Ask before [`rekey`](Self::rekey).
     pub(crate) fn sequence(&self) -> u32 {
         self.sequence.wrapping_sub(1)
-    }
-
-    /// What was received since the keys last changed.
-    pub(crate) fn volume(&self) -> Volume {
-        self.volume
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::cipher::Sealing;
 use super::super::compression::Deflate;
 use super::super::random::Random;
-use super::{CLEAR_BLOCK, HEAD, LEAST_PADDING, Padding, Protection, Volume};
+use super::{CLEAR_BLOCK, HEAD, LEAST_PADDING, Padding, Protection};
 
 /// Fewest bytes of a packet (RFC 4253 section 6), for those who keep to it.
 const LEAST_PACKET: usize = 16;
@@ -14,13 +14,12 @@ pub(crate) struct Sending {
     protection: Option<Protection<Sealing>>,
     compression: Option<Deflate>,
     pub(super) sequence: u32,
-    volume: Volume,
 }
 
 impl Sending {
     /// In the clear.
     pub(crate) fn new(padding: Padding) -> Self {
-        Self { padding, protection: None, compression: None, sequence: 0, volume: Volume::default() }
+        Self { padding, protection: None, compression: None, sequence: 0 }
     }
 
     /// Appends a packet with this payload to `out`.
@@ -28,7 +27,6 @@ impl Sending {
         let start = out.len();
         let compressed = self.compression.as_mut().map(|it| it.payload(payload));
         self.frame(compressed.as_deref().unwrap_or(payload), random, out);
-        self.volume.add(out.len().saturating_sub(start));
         if let Some(protection) = &mut self.protection {
             protection.seal(self.sequence, out, start);
         }
@@ -64,7 +62,6 @@ impl Sending {
     /// `kex-strict` (OpenSSH's PROTOCOL file, section 1.10).
     pub(crate) fn rekey(&mut self, protection: Protection<Sealing>, reset_sequence: bool) {
         self.protection = Some(protection);
-        self.volume = Volume::default();
         if reset_sequence {
             self.sequence = 0;
         }
@@ -85,11 +82,6 @@ impl Sending {
     /// The number of the next packet.
     pub(crate) fn sequence(&self) -> u32 {
         self.sequence
-    }
-
-    /// What was sent since the keys last changed.
-    pub(crate) fn volume(&self) -> Volume {
-        self.volume
     }
 }
 

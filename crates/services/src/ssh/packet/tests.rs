@@ -67,7 +67,6 @@ fn every_combination_comes_back_byte_by_byte() {
             let name = (cipher.name, mac.map(|it| it.name), compressed);
             assert_eq!(trickled(&mut receiving, &bytes), Ok(payloads().to_vec()), "{name:?}");
             assert_eq!((sending.sequence(), receiving.sequence()), (3, 2));
-            assert_eq!(sending.volume(), receiving.volume());
         }
     }
 }
@@ -132,7 +131,6 @@ fn openssh_pads_clear_packets_with_zeroes_to_eight_bytes() {
     bytes.clear();
     sending.packet(b"abcdefg", &mut random(), &mut bytes);
     assert_eq!(bytes, *b"\0\0\0\x0c\x04abcdefg\0\0\0\0");
-    assert_eq!(sending.volume(), Volume { packets: 2, bytes: 32 });
 }
 
 #[test]
@@ -233,7 +231,7 @@ fn numbers_of_packets_go_round_and_start_anew_where_agreed() {
     }
     let new = || Protection::new(Direction::ToClient, cipher, mac, material).unwrap();
     sending.rekey(new(), false);
-    assert_eq!((sending.sequence(), sending.volume()), (2, Volume::default()));
+    assert_eq!(sending.sequence(), 2);
     sending.rekey(new(), true);
     assert_eq!(sending.sequence(), 0);
 }

@@ -22,7 +22,7 @@ static IOS_15: Profile = Profile {
     revision: 0,
     identification: "SSH-2.0-Cisco-1.25",
     speaks_first: false,
-    padding: Padding::Zero,
+    padding: Padding::ZeroWhileClear,
     kex: &["diffie-hellman-group-exchange-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group1-sha1"],
     host_keys: &["ssh-rsa"],
     ciphers: &["aes128-cbc", "3des-cbc", "aes192-cbc", "aes256-cbc"],

@@ -28,6 +28,8 @@ mod redhat;
 
 use std::time::Duration;
 
+pub(crate) use super::packet::Padding;
+
 use super::wire::{Message, number};
 
 /// Names of algorithms or methods, the preferred first.
@@ -139,15 +141,6 @@ pub(crate) struct Additions {
 impl Additions {
     /// None.
     pub(crate) const NONE: Self = Self { kex: &[], host_keys: &[], ciphers: &[], macs: &[] };
-}
-
-/// What padding consists of where no cipher hides it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Padding {
-    /// Zeroes.
-    Zero,
-    /// Random bytes.
-    Random,
 }
 
 /// What comes after one refusal too many.

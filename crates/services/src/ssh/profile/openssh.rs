@@ -56,7 +56,7 @@ static DEBIAN_12: Profile = Profile {
     revision: 4,
     identification: "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10",
     speaks_first: false,
-    padding: Padding::Zero,
+    padding: Padding::ZeroWhileClear,
     kex: &[
         "sntrup761x25519-sha512",
         "sntrup761x25519-sha512@openssh.com",

@@ -24,7 +24,7 @@ static RED_HAT_7: Profile = Profile {
     revision: 0,
     identification: "SSH-2.0-OpenSSH_7.4",
     speaks_first: false,
-    padding: Padding::Zero,
+    padding: Padding::ZeroWhileClear,
     kex: &[
         "curve25519-sha256",
         "curve25519-sha256@libssh.org",

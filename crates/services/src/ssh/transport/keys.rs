@@ -7,7 +7,6 @@ use super::super::kexinit::{self, Chosen, NothingInCommon, Offer};
 use super::super::keys::Keys;
 use super::super::mac;
 use super::super::packet::{Direction, Protection};
-use super::super::profile::Profile;
 use super::super::unexpected;
 use super::super::wire::{Message, number};
 use super::{Over, Ssh};
@@ -66,8 +65,7 @@ impl Ssh {
         let chosen = kexinit::choose(&offer, &ours, profile.product)
             .map_err(|NothingInCommon(what)| Over::silently(what))?;
         let method = kex::find(chosen.kex.as_bytes()).ok_or(Over::silently("a method only in name"))?;
-        let (min, max) = profile.group_exchange;
-        self.kex.exchange = Some(Exchange::new(method, Groups { min, max, ..Groups::OPENSSH }));
+        self.kex.exchange = Some(Exchange::new(method, Groups::of(profile)));
         self.kex.drop_guess = chosen.drop_guess;
         self.kex.theirs = payload.to_vec();
         self.kex.chosen = Some(chosen);
@@ -119,11 +117,9 @@ impl Ssh {
         } else {
             self.sending.stop_compressing();
         }
-        if !self.secured && self.kex.wants_extensions {
-            let profile = self.face.profile;
-            if let Some(message) = extensions(profile, profile.extensions) {
-                self.send(&message, out);
-            }
+        let extensions = self.face.profile.ext_info().filter(|_| !self.secured && self.kex.wants_extensions);
+        if let Some(message) = extensions {
+            self.send(&message, out);
         }
         Ok(())
     }
@@ -169,15 +165,4 @@ fn protection<C: Keyed>(direction: Direction, chosen: &Chosen, keys: &Keys) -> O
     let cipher = cipher::find(chosen.ciphers.get(way)?)?;
     let mac = mac::find(chosen.macs.get(way)?);
     Protection::new(direction, cipher, mac, |letter, size| keys.derive(letter, size))
-}
-
-/// `EXT_INFO` (RFC 8308), where the product sends one.
-pub(super) fn extensions(profile: &Profile, more: &[(&str, &str)]) -> Option<Message> {
-    let algorithms = profile.server_sig_algs?;
-    let count = u32::try_from(more.len()).unwrap_or(0).saturating_add(1);
-    let mut message = Message::new(number::EXT_INFO).u32(count).string("server-sig-algs").string(algorithms);
-    for (name, value) in more {
-        message = message.string(name).string(value);
-    }
-    Some(message)
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serin_event::{Event, Tainted, kinds};
 
 use super::auth::Auth;
+use super::crowd::Waiting;
 use super::identification::{self, Heard, Refusal};
 use super::kexinit::Shown;
 use super::packet::{self, Receiving, Sending};
@@ -19,7 +20,7 @@ use super::random::Random;
 use super::unexpected::{self, Answer, Phase};
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
-use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opening};
+use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opening, random};
 use crate::wire::Reader;
 use keys::Kex;
 
@@ -58,6 +59,8 @@ pub(super) struct Ssh {
     host_key: Vec<u8>,
     /// Messages that wait for the end of a key exchange.
     held: Vec<Message>,
+    /// Its place among those who have not logged in, where they are counted.
+    waiting: Option<Waiting>,
     /// Whether the first keys are in force both ways.
     secured: bool,
     /// `EXT_INFO` for a client that wants it with the answer to its first request.
@@ -95,6 +98,13 @@ impl Dialogue for Ssh {
         self.random = Random::new(opening.secret);
         self.session = self.face.count();
         out.report(Event::new(&kinds::SSH_CONNECTION).with("SESSION", self.session.to_string()));
+        if self.face.settings.turn_away {
+            self.waiting = self.face.waiting.join(random(opening.seed, 1));
+            if let (None, Some(words)) = (&self.waiting, self.face.profile.crowded) {
+                out.text(words);
+                return self.over("too many who had not logged in", out);
+            }
+        }
         out.text(format!("{}\r\n", self.face.settings.version));
         if self.face.profile.speaks_first {
             self.send_kexinit(out);
@@ -146,10 +156,11 @@ impl Dialogue for Ssh {
 
 impl Ssh {
     pub(super) fn new(face: Arc<Face>) -> Self {
-        let (padding, limits) = match face.profile.product {
-            Product::Dropbear => (packet::Padding::Random, &packet::DROPBEAR),
-            _ => (packet::Padding::ZeroWhileClear, &packet::OPENSSH),
+        let limits = match face.profile.product {
+            Product::Dropbear => &packet::DROPBEAR,
+            Product::OpenSsh | Product::Cisco => &packet::OPENSSH,
         };
+        let padding = face.profile.padding;
         Self {
             face,
             stage: Stage::Identification,
@@ -164,6 +175,7 @@ impl Ssh {
             session_id: Vec::new(),
             host_key: Vec::new(),
             held: Vec::new(),
+            waiting: None,
             secured: false,
             late_ext_info: None,
             auth: None,
@@ -318,7 +330,7 @@ impl Ssh {
             let name = fields.string("name").map_err(malformed)?;
             fields.string("value").map_err(malformed)?;
             if name == b"ext-info-in-auth@openssh.com" {
-                self.late_ext_info = keys::extensions(self.face.profile, &[]);
+                self.late_ext_info = self.face.profile.ext_info_in_auth();
             }
         }
         Ok(())
@@ -373,6 +385,7 @@ impl Ssh {
         self.sending.packet(&message.0, &mut self.random, &mut bytes);
         out.send(bytes);
         if message.0.first() == Some(&number::USERAUTH_SUCCESS) {
+            self.waiting = None;
             let [to_us, from_us] = self.compression.clone();
             if to_us == DELAYED {
                 self.receiving.decompress();
