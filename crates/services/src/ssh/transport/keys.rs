@@ -7,10 +7,15 @@ use super::super::kexinit::{self, Chosen, NothingInCommon, Offer};
 use super::super::keys::Keys;
 use super::super::mac;
 use super::super::packet::{Direction, Protection};
-use super::super::unexpected;
+use super::super::unexpected::{self, Phase};
 use super::super::wire::{Message, number};
 use super::{Over, Ssh};
 use crate::dialogue::Actions;
+
+/// Key exchanges of one connection: a large group costs us 40 ms of computing and a client nothing.
+const EXCHANGES_MAX: u16 = 200;
+/// The same before somebody has logged in, where a product takes any (Dropbear).
+const EXCHANGES_BEFORE_LOGIN: u16 = 4;
 
 /// A key exchange under way, and what is left of the last one.
 #[derive(Default)]
@@ -26,6 +31,8 @@ pub(super) struct Kex {
     pub(super) next: Option<Protection<cipher::Opening>>,
     /// The client's next message goes by a wrong guess.
     pub(super) drop_guess: bool,
+    /// Exchanges so far.
+    count: u16,
     /// Both sides promised strict order (OpenSSH's PROTOCOL file, section 1.10).
     pub(super) strict: bool,
     /// The client wants an `EXT_INFO` (RFC 8308).
@@ -64,6 +71,12 @@ impl Ssh {
         }
         let chosen = kexinit::choose(&offer, &ours, profile.product)
             .map_err(|NothingInCommon(what)| Over::silently(what))?;
+        self.kex.count = self.kex.count.saturating_add(1);
+        if self.kex.count
+            > if self.phase() == Phase::LoggedIn { EXCHANGES_MAX } else { EXCHANGES_BEFORE_LOGIN }
+        {
+            return Err(Over::silently("more key exchanges than one connection may ask for"));
+        }
         let method = kex::find(chosen.kex.as_bytes()).ok_or(Over::silently("a method only in name"))?;
         self.kex.exchange = Some(Exchange::new(method, Groups::of(profile)));
         self.kex.drop_guess = chosen.drop_guess;
