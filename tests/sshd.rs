@@ -132,6 +132,25 @@ impl<'s> Talk<'s> {
         self.until(|heard| if let Heard::Keys(it) = heard { Some(it.clone()) } else { None })
     }
 
+    /// What sshd says beyond what is understood: its bytes are not looked at.
+    fn rest(&mut self) -> std::io::Result<usize> {
+        let mut buffer = [0; 4096];
+        let mut out = Vec::new();
+        loop {
+            match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(read) if read > 0 => {
+                    // EXT_INFO may come late; anything else is a word too many.
+                    for heard in self.client.input(&buffer[..read], &mut out).expect("packets") {
+                        let Heard::Message(message) = heard else { continue };
+                        assert_eq!(message[0], 7, "{:?}", message.escape_ascii().to_string());
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// Logs in, has a command write, and agrees on new keys in the middle of it.
     #[track_caller]
     fn whole(&mut self) -> Agreement {
@@ -262,6 +281,34 @@ fn every_key_exchange_is_understood_with_and_without_strict_order() {
                 Offer { kex: vec![(*kex).to_owned(), marker.to_owned()], eager: true, ..Offer::default() };
             assert_eq!(Talk::start(&sshd, offer).whole().kex, *kex);
         }
+    }
+}
+
+/// What our packets take for OpenSSH's way is its way: a wrong packet in CBC is read on from for
+/// 256 KiB, counted from its first byte; with any other protection it hangs up at once. It never says
+/// why.
+#[test]
+fn a_wrong_packet_ends_the_connection_when_we_say() {
+    let sshd = Sshd::start();
+    for (cipher, mac, bytes) in [
+        ("aes128-cbc", "hmac-sha1", 256 * 1024),
+        ("3des-cbc", "umac-64@openssh.com", 256 * 1024),
+        ("aes128-cbc", "hmac-sha1-etm@openssh.com", 4),
+        ("aes128-ctr", "hmac-sha1", 16),
+        ("chacha20-poly1305@openssh.com", "", 4),
+        ("aes128-gcm@openssh.com", "", 4),
+    ] {
+        let offer = Offer { ciphers: one(cipher), macs: one(mac), ..Offer::default() };
+        let mut talk = Talk::start(&sshd, offer);
+        talk.keys();
+        // Lengths that decrypt to nonsense, and one that is nonsense as it stands.
+        talk.stream.write_all(&vec![0xff; bytes - 1]).expect("sent");
+        talk.stream.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
+        let read = talk.rest();
+        assert_eq!(read.map_err(|it| it.kind()), Err(ErrorKind::WouldBlock), "{cipher} {mac}: too early");
+        talk.stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit");
+        talk.stream.write_all(&[0xff]).expect("sent");
+        assert!(matches!(talk.rest(), Ok(0)), "{cipher} {mac}: a word, or none");
     }
 }
 

@@ -122,9 +122,9 @@ pub(crate) static DROPBEAR: Limits = Limits {
 
 /// What was wrong with a packet. The connection is over.
 ///
-/// What OpenSSH 9.2 tells the peer was measured for clear packets, and otherwise read in packet.c: it
-/// hangs up without a word on all but one. (It queues "Packet corrupt" for three, but exits before it
-/// is sent.) Dropbear says nothing either.
+/// OpenSSH 9.2 hangs up without a word on all but one; so it did for clear packets and for lengths
+/// under each kind of protection, and the rest was read in packet.c. (It queues "Packet corrupt" for
+/// three, but exits before it is sent.) Dropbear says nothing either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The length field is outside the limits. OpenSSH logs "Bad packet length".
