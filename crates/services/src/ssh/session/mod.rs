@@ -164,7 +164,6 @@ impl Session {
             b"hostkeys-prove-00@openssh.com" if self.is(Product::OpenSsh) => {
                 answer = self.prove(fields).unwrap_or(answer);
             }
-            b"keepalive@openssh.com" => {}
             _ => self.unusual(name, wants),
         }
         if reply {
@@ -381,8 +380,11 @@ impl Session {
         tell(self.client.tell(&self.face, event), &[("COMMAND", command)])
     }
 
-    /// Reports what few clients ask for, once.
+    /// Reports what few clients ask for, once; not what some ask for by themselves.
     fn unusual(&mut self, name: &[u8], wants: &mut Vec<Want>) {
+        if name == b"keepalive@openssh.com" || name.ends_with(b"@putty.projects.tartarus.org") {
+            return;
+        }
         let name = name.get(..NAME_MAX).unwrap_or(name);
         if self.reported.len() < REPORTED_MAX && !self.reported.iter().any(|it| it == name) {
             self.reported.push(name.to_vec());
@@ -452,24 +454,7 @@ impl Session {
                 (!self.ends(fields, wants))
                     .then(|| channel.stage == Stage::Waiting && takes_variable(self.face.profile, variable))
             }
-            b"x11-req" | b"auth-agent-req@openssh.com" => {
-                wants.push(Want::Report(channel.tell(self.event(name, b""))));
-                let agent = name != b"x11-req";
-                if !agent {
-                    fields.boolean("single");
-                    fields.text("protocol");
-                    fields.text("cookie");
-                    fields.u32("screen");
-                }
-                fields.end();
-                if self.ends(fields, wants) {
-                    return None;
-                }
-                let again = channel.x11 && !agent;
-                channel.x11 |= !agent;
-                let x11 = forwards_x11(self.face.profile) && !again;
-                Some(channel.stage == Stage::Waiting && if agent { !self.is(Product::Cisco) } else { x11 })
-            }
+            b"x11-req" | b"auth-agent-req@openssh.com" => self.forwarding(channel, name, fields, wants),
             b"window-change" => {
                 let size = (fields.u32("columns"), fields.u32("rows"));
                 fields.u32("width");
@@ -486,6 +471,32 @@ impl Session {
                 Some(false)
             }
         }
+    }
+
+    /// X11 and the client's agent: nobody connects to either, so nothing comes back through them.
+    fn forwarding(
+        &mut self,
+        channel: &mut Channel,
+        name: &[u8],
+        fields: &mut Fields<'_>,
+        wants: &mut Vec<Want>,
+    ) -> Option<bool> {
+        wants.push(Want::Report(channel.tell(self.event(name, b""))));
+        let agent = name != b"x11-req";
+        if !agent {
+            fields.boolean("single");
+            fields.text("protocol");
+            fields.text("cookie");
+            fields.u32("screen");
+        }
+        fields.end();
+        if self.ends(fields, wants) {
+            return None;
+        }
+        let again = channel.x11 && !agent;
+        channel.x11 |= !agent;
+        let x11 = forwards_x11(self.face.profile) && !again;
+        Some(channel.stage == Stage::Waiting && if agent { !self.is(Product::Cisco) } else { x11 })
     }
 
     fn terminal(

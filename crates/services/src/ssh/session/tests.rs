@@ -318,6 +318,8 @@ fn requests_are_answered_as_measured() {
     }
     assert!(talk.says(98, Message::part().u32(0).string("foo").boolean(false)).is_empty());
     assert_eq!(talk.told().len(), 1, "foo, once");
+    let putty = request("winadj@putty.projects.tartarus.org");
+    assert_eq!(talk.says(98, putty), ["CHANNEL_FAILURE"]);
     let global = |name: &str| Message::part().string(name).boolean(true);
     assert_eq!(talk.says(80, global("keepalive@openssh.com")), ["REQUEST_FAILURE"]);
     assert!(talk.told().is_empty());
