@@ -1,6 +1,7 @@
 //! SSH, played by the programs that people and intruders use. Each ends as it does with the OpenSSH
 //! of Debian 12, under whose name the sensor speaks where nothing else is said.
 
+mod accepted;
 mod algorithms;
 mod guessers;
 mod host_keys;
