@@ -20,7 +20,7 @@ use super::auth::{FIELD_MAX, Fields, tell};
 use super::hostkey::Kind;
 use super::profile::Product;
 use super::random::Random;
-use super::wire::{Message, names, number};
+use super::wire::{Message, number};
 use super::{Client, Face, Want};
 use channel::{Channel, Stage};
 use manner::{Manner, PROHIBITED, forwards_x11, takes_variable};
@@ -174,8 +174,8 @@ impl Session {
     /// Shows that the host keys are ours, as OpenSSH's `PROTOCOL` says in section 2.5.
     fn prove(&self, fields: &mut Fields<'_>) -> Option<Message> {
         let mut answer = Message::new(number::REQUEST_SUCCESS);
-        let listed =
-            |algorithm: &str| names(self.client.offered.host_keys.raw()).any(|it| it == algorithm.as_bytes());
+        let offered = self.client.offered.host_keys.text();
+        let listed = |algorithm: &str| offered.split(',').any(|it| it == algorithm);
         for _ in 0..PROOFS_MAX {
             if fields.is_over() {
                 break;
@@ -437,7 +437,7 @@ impl Session {
                     return Some(false);
                 }
                 let openssh = self.is(Product::OpenSsh)
-                    && self.client.identification.raw().starts_with(b"SSH-2.0-OpenSSH");
+                    && self.client.identification.text().starts_with("SSH-2.0-OpenSSH");
                 let time = if self.face.settings.login_delay.is_zero() { Duration::ZERO } else { RUN };
                 channel.run(reply, time, openssh, self.manner, wants);
                 None

@@ -1,3 +1,5 @@
+//! What each product does for those who are let in.
+
 use serin_event::Event;
 
 use super::*;
