@@ -4,6 +4,7 @@
 use aws_lc_rs::digest;
 use ml_kem::kem::{Decapsulate as _, KeyExport as _};
 use ml_kem::ml_kem_768;
+use sntrup::sntrup761;
 
 use super::curve::{self, Curve};
 use super::{Answer, Fault, Hash};
@@ -41,7 +42,7 @@ impl Kem {
         match self {
             Self::Sntrup761 => {
                 let key = sntrup761::EncapsulationKey::try_from(key).map_err(|_| Fault::Signature)?;
-                let (ciphertext, secret) = key.encapsulate_deterministic(random.bytes());
+                let (ciphertext, secret) = key.encapsulate(random.source());
                 Ok((ciphertext.as_ref().to_vec(), secret.as_ref().to_vec()))
             }
             Self::MlKem768 => {
@@ -87,7 +88,7 @@ impl Pair {
     pub(super) fn new(kem: Kem, random: &mut Random) -> Result<Self, Fault> {
         let (private, key) = match kem {
             Kem::Sntrup761 => {
-                let (key, private) = sntrup761::generate_key_from_seed(random.bytes());
+                let (key, private) = sntrup761::generate_key_deterministic(&random.bytes());
                 (Private::Sntrup761(Box::new(private)), key.as_ref().to_vec())
             }
             Kem::MlKem768 => {
