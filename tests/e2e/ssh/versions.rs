@@ -81,6 +81,21 @@ fn each_version_is_believed_and_records_passwords() {
     });
 }
 
+/// Dropbear's client sends its key at once, for the method that it guesses: wrong with the later ones.
+#[test]
+fn dropbears_own_client_is_understood_by_each_dropbear() {
+    let versions = ["SSH-2.0-dropbear_2022.83", "SSH-2.0-dropbear_2025.89"];
+    each(&versions, |version| {
+        let sensor = speaking_as(version).start();
+        let port = sensor.port("ssh").to_string();
+        let all = ["DROPBEAR_PASSWORD=db", "dbclient", "-y", "-y", "-p", &port, "root@127.0.0.1", "true"];
+        let outcome = client_in(sensor.folder(), "env", &all, "");
+        assert!(outcome.err.contains("exited: "), "{version}: {outcome:?}");
+        let first = &sensor.wait_for(4002, 1)[0];
+        assert_eq!(first.json["logdata"]["PASSWORD"], "db", "{version}: {}", first.line);
+    });
+}
+
 /// Nothing but `ssh.enabled` and a port: the old default version, for the clients of today.
 #[test]
 fn an_unmodified_opencanary_configuration_serves_todays_clients() {

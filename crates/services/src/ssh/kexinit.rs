@@ -189,14 +189,23 @@ pub(crate) fn choose(
             }
         }
     }
-    let guessed = names(client.kex).next() == names(server.kex).next()
-        && names(client.host_keys).next() == names(server.host_keys).next();
+    // Between two Dropbears a guess is right where it comes true; else both must have it first.
+    let both_dropbear = [client.kex, server.kex].iter().all(|it| names(it).any(|it| it == KEXGUESS2));
+    let guessed = |client, server, chosen: &String| {
+        let guess = names(client).next();
+        if both_dropbear { guess == Some(chosen.as_bytes()) } else { guess == names(server).next() }
+    };
+    let guessed =
+        guessed(client.kex, server.kex, &kex) && guessed(client.host_keys, server.host_keys, &host_key);
     Ok(Chosen { kex, host_key, ciphers, macs, compression, drop_guess: client.guess_follows && !guessed })
 }
 
+/// Dropbear's (`kexalgo.h`): says that a guess is judged by what is chosen.
+const KEXGUESS2: &[u8] = b"kexguess2@matt.ucc.asn.au";
+
 /// Markers stand among the methods and are none.
 fn is_marker(name: &[u8]) -> bool {
-    name.starts_with(b"ext-info-") || name.starts_with(b"kex-strict-") || name == b"kexguess2@matt.ucc.asn.au"
+    name.starts_with(b"ext-info-") || name.starts_with(b"kex-strict-") || name == KEXGUESS2
 }
 
 fn has_own_mac(cipher: &str) -> bool {
@@ -234,6 +243,20 @@ mod tests {
         assert_eq!((chosen.kex.as_str(), chosen.host_key.as_str()), ("c", "y"));
         assert_eq!((chosen.ciphers[0].as_str(), chosen.macs[0].as_str()), ("aes128-gcm@openssh.com", ""));
         assert!(chosen.drop_guess, "the first of both lists differ");
+    }
+
+    #[test]
+    fn dropbears_agree_on_what_a_right_guess_is() {
+        let client = offer(b"c,b,kexguess2@matt.ucc.asn.au", b"y", b"aes128-ctr");
+        for (kex, drop_guess) in [
+            (&b"a,c,kexguess2@matt.ucc.asn.au"[..], false),
+            (b"a,b,kexguess2@matt.ucc.asn.au", true),
+            (b"a,c", true),
+            (b"c,a", false),
+        ] {
+            let chosen = choose(&client, &offer(kex, b"y", b"aes128-ctr"), Product::Dropbear).unwrap();
+            assert_eq!(chosen.drop_guess, drop_guess, "{}", kex.escape_ascii());
+        }
     }
 
     #[test]
