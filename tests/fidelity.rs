@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serin_tests::{Setup, binary, client_in};
 
 /// Scripts that are run below; the others are parts of them.
-const SCRIPTS: &[&str] = &["ftp.py", "git.py", "squid.py", "telnet.py", "web.py"];
-const PARTS: &[&str] = &["peer.py", "web_probes.py"];
+const SCRIPTS: &[&str] = &["ftp.py", "git.py", "squid.py", "ssh.py", "telnet.py", "web.py"];
+const PARTS: &[&str] = &["peer.py", "ssh_client.py", "ssh_login_probes.py", "ssh_probes.py", "web_probes.py"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity")
@@ -91,6 +91,18 @@ fn git_beside_git_daemon() {
 fn proxy_beside_squid() {
     let sensor = Setup::of(&["httpproxy"]).start();
     compare("squid.py", &["--ours", &at(sensor.port("httpproxy"))]);
+}
+
+#[test]
+fn ssh_beside_openssh() {
+    compare("ssh.py", &["--serin", &binary().display().to_string()]);
+}
+
+#[test]
+fn ssh_beside_dropbear() {
+    // Its accounts need a shell and a home on this machine, so nobody logs in.
+    let serin = binary().display().to_string();
+    compare("ssh.py", &["--serin", &serin, "--server", "dropbear", "--skip", "session"]);
 }
 
 #[test]
