@@ -33,11 +33,13 @@ impl<'a> Offer<'a> {
     pub(crate) fn read(payload: &'a [u8], product: Product) -> Option<Self> {
         let mut fields = Reader(payload);
         let offer = Self::fields(&mut fields).ok()?;
-        let whole = fields.u32("reserved").is_ok() && fields.0.is_empty();
+        fields.u32("reserved").ok()?;
         let lists = [offer.ciphers, offer.macs, offer.compression, offer.languages];
         let clean = |list: &[u8]| !list.contains(&0);
-        let tidy =
-            whole && clean(offer.kex) && clean(offer.host_keys) && lists.iter().flatten().all(|it| clean(it));
+        let tidy = fields.0.is_empty()
+            && clean(offer.kex)
+            && clean(offer.host_keys)
+            && lists.iter().flatten().all(|it| clean(it));
         (tidy || product == Product::Dropbear).then_some(offer)
     }
 

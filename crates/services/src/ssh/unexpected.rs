@@ -52,7 +52,7 @@ pub(super) fn answer(profile: &Profile, phase: Phase, kind: u8) -> Answer {
     match (profile.product, phase, kind) {
         (Product::OpenSsh, Phase::Start | Phase::FirstKeys, 50..)
         | (Product::Dropbear, Phase::Start | Phase::FirstKeys, 0 | 5 | 6 | 50..)
-        | (Product::Dropbear, Phase::LoggingIn, 30..=49 | 61..) => Answer::Close,
+        | (Product::Dropbear, Phase::LoggingIn, number::NEWKEYS | number::KEX_FIRST | 61..) => Answer::Close,
         (Product::Dropbear, Phase::LoggedIn, number::USERAUTH_REQUEST) => Answer::Nothing,
         _ => Answer::Unimplemented,
     }

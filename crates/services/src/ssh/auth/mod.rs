@@ -146,7 +146,7 @@ impl Auth {
 
     fn service(&mut self, payload: &[u8], wants: &mut Vec<Want>) {
         let mut fields = Fields::new(payload);
-        let service = fields.text("service");
+        let service = if self.openssh() { fields.text("service") } else { fields.string("service") };
         fields.end();
         if self.breaks(fields.faults) {
             self.close(wants);
@@ -175,8 +175,9 @@ impl Auth {
             && self.offers("keyboard-interactive")
             && !self.breaks(request.faults);
         self.journal.request(&request, accepted, asks, wants);
+        let texts = if self.openssh() { &HEAD[..] } else { &["user name"] };
         let broken = request.faults.short.is_some_and(|it| HEAD.contains(&it))
-            || self.openssh() && request.faults.nul.is_some_and(|it| HEAD.contains(&it));
+            || request.faults.nul.is_some_and(|it| texts.contains(&it));
         if broken {
             return self.close(wants);
         }
@@ -272,6 +273,8 @@ impl Auth {
             How::Nothing if self.openssh() && self.attempts > 1 => Outcome::Refused(What::Nothing),
             How::Nothing => Outcome::Excused(What::Nothing),
             How::Password(..) if !self.offers("password") => Outcome::Refused(What::Other),
+            // Dropbear knows no change of passwords, and reads no further.
+            How::Password(_, Some(_)) if !self.openssh() => Outcome::Refused(What::Password),
             How::Password(..) if broken => Outcome::Broken,
             How::Password(password, change) => {
                 let looked_up = change.is_none()
@@ -302,7 +305,8 @@ impl Auth {
     fn judge_key(&self, key: &Key<'_>, request: &Request<'_>) -> Outcome {
         let faults = request.faults;
         if !self.openssh() {
-            let broken = self.breaks(faults);
+            // Dropbear does not look for the signature of a key that is not authorised.
+            let broken = faults.short.is_some_and(|it| it != "signature");
             return if broken { Outcome::Broken } else { Outcome::Excused(What::Key) };
         }
         if key.bound_to.is_some() && !self.since(8, 9) {

@@ -72,7 +72,7 @@ impl Receiving {
         if let Some(protection) = &mut self.protection
             && !protection.open(self.sequence, &mut packet, decrypted, tag)
         {
-            *bytes = tag_and_after;
+            *bytes = if self.limits.reads_on { tag_and_after } else { after };
             return Err((Fault::Mac, whole));
         }
         *bytes = after;

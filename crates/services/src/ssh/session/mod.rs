@@ -156,6 +156,9 @@ impl Session {
                 if self.is(Product::OpenSsh) && self.ends(fields, wants) {
                     return;
                 }
+                if name == b"streamlocal-forward@openssh.com" && self.is(Product::OpenSsh) {
+                    wants.push(debug("Server has disabled streamlocal forwarding."));
+                }
             }
             b"no-more-sessions@openssh.com" if self.is(Product::OpenSsh) => {
                 self.no_more = true;
@@ -216,9 +219,6 @@ impl Session {
                 let path = fields.text("path");
                 let event = self.event(kind, path);
                 wants.push(Want::Report(tell(event, &[("HOST", path)])));
-                if self.is(Product::OpenSsh) {
-                    reason = PROHIBITED;
-                }
             }
             b"tun@openssh.com" if self.is(Product::OpenSsh) => {
                 self.unusual(kind, wants);

@@ -277,7 +277,7 @@ fn nothing_is_forwarded_and_everything_is_told() {
     assert!(told.0.contains(r#""COMMAND": "10.0.0.1:80", "REQUEST": "direct-tcpip""#), "{told:?}");
     assert_eq!(told.1, r#"{"HOST": "10.0.0.1", "ORIGIN": "::1:5", "PORT": 80, -}"#);
     let socket = direct("direct-streamlocal@openssh.com").string("/run/docker.sock").string("").u32(0);
-    assert_eq!(talk.says(90, socket), [r#"OPEN_FAILURE 3 reason=1 "open failed" """#]);
+    assert_eq!(talk.says(90, socket), [r#"OPEN_FAILURE 3 reason=2 "open failed" """#]);
     assert!(talk.told()[0].0.contains("/run/docker.sock"));
     let forward = Message::part().string("tcpip-forward").boolean(true).string("").u32(8080);
     assert_eq!(talk.says(80, forward), ["DEBUG Server has disabled port forwarding.", "REQUEST_FAILURE"]);

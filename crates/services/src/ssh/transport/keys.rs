@@ -7,6 +7,7 @@ use super::super::kexinit::{self, Chosen, NothingInCommon, Offer};
 use super::super::keys::Keys;
 use super::super::mac;
 use super::super::packet::{Direction, Protection};
+use super::super::profile::Product;
 use super::super::unexpected::{self, Phase};
 use super::super::wire::{Message, number};
 use super::{Over, Ssh};
@@ -152,7 +153,7 @@ impl Ssh {
 
     /// The client's NEWKEYS.
     pub(super) fn newkeys(&mut self, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
-        if !fields.is_empty() {
+        if !fields.is_empty() && self.face.profile.product != Product::Dropbear {
             return Err(Over::silently("NEWKEYS with something behind it"));
         }
         let Some(next) = self.kex.next.take() else { return Ok(()) };

@@ -36,6 +36,9 @@ const EXTENSIONS_MAX: u32 = 1024;
 /// Compression that starts with a login (OpenSSH's PROTOCOL file, section 1.2).
 const DELAYED: &str = "zlib@openssh.com";
 
+/// Bytes that OpenSSH reads at once (packet.c).
+const READ_AHEAD: usize = 8192;
+
 /// RFC 4253 section 11.1: `SSH_DISCONNECT_PROTOCOL_ERROR`.
 const PROTOCOL_ERROR: u32 = 2;
 
@@ -102,7 +105,8 @@ impl Dialogue for Ssh {
             self.waiting = self.face.waiting.join(random(opening.seed, 1));
             if let (None, Some(words)) = (&self.waiting, self.face.profile.crowded) {
                 out.text(words);
-                return self.over("too many who had not logged in", out);
+                self.over("too many who had not logged in");
+                return out.close();
             }
         }
         out.text(format!("{}\r\n", self.face.settings.version));
@@ -128,12 +132,16 @@ impl Dialogue for Ssh {
                 Err(fault) => self.fault(fault, out),
             }
         }
+        if self.stage == Stage::Over {
+            self.end(rest.len(), out);
+        }
         Ok(if self.stage == Stage::Over { &[] } else { rest })
     }
 
     fn timer(&mut self, out: &mut Actions) {
         if self.phase() != Phase::LoggedIn {
-            self.over("the time to log in was over", out);
+            self.over("the time to log in was over");
+            out.close();
         }
     }
 
@@ -194,9 +202,18 @@ impl Ssh {
         }
     }
 
-    fn over(&mut self, reason: &'static str, out: &mut Actions) {
+    fn over(&mut self, reason: &'static str) {
         self.reason = Some(reason);
         self.stage = Stage::Over;
+    }
+
+    /// Hangs up, with so many bytes of the client's unread: a server that stops reading in the middle
+    /// resets the connection. OpenSSH reads ahead, Dropbear takes what a packet needs.
+    fn end(&self, unread: usize, out: &mut Actions) {
+        let ahead = if self.face.profile.product == Product::Dropbear { 0 } else { READ_AHEAD };
+        if unread > ahead {
+            out.push(Action::Reset);
+        }
         out.close();
     }
 
@@ -204,7 +221,7 @@ impl Ssh {
         if let Answer::Disconnect(text) = answer {
             self.disconnect(PROTOCOL_ERROR, &text, out);
         }
-        self.over(reason, out);
+        self.over(reason);
     }
 
     fn disconnect(&mut self, code: u32, text: &str, out: &mut Actions) {
@@ -247,7 +264,7 @@ impl Ssh {
                     // A server that stops reading in the middle resets the connection.
                     out.push(Action::Reset);
                 }
-                self.over(reason, out);
+                self.over(reason);
                 &[]
             }
         }
@@ -268,6 +285,8 @@ impl Ssh {
         self.strict_order(kind)?;
         match kind {
             number::IGNORE => Ok(()),
+            // Dropbear does not look at them.
+            number::DEBUG | number::UNIMPLEMENTED if profile.product == Product::Dropbear => Ok(()),
             number::DEBUG | number::UNIMPLEMENTED => aside(kind, fields),
             number::DISCONNECT => Err(Over::silently("the client said that it leaves")),
             number::PING if unexpected::pings(profile) => self.pong(fields, out),
@@ -292,6 +311,10 @@ impl Ssh {
             number::DISCONNECT => true,
             number::NEWKEYS => self.kex.next.is_some(),
             number::KEX_FIRST..=number::KEX_LAST => self.kex.next.is_none(),
+            // Dropbear is strict until it has sent its own NEWKEYS.
+            number::IGNORE | number::DEBUG | number::UNIMPLEMENTED => {
+                self.kex.next.is_some() && self.face.profile.product == Product::Dropbear
+            }
             _ => false,
         };
         if expected {
@@ -365,7 +388,7 @@ impl Ssh {
             match want {
                 Want::Send(message) if self.kex.ours.is_empty() => self.send(&message, out),
                 Want::Send(message) if self.held.len() < HELD_MAX => self.held.push(message),
-                Want::Send(_) => self.over("too much asked for in the middle of a key exchange", out),
+                Want::Send(_) => self.over("too much asked for in the middle of a key exchange"),
                 Want::Wait(time) => out.wait(time),
                 Want::Report(event) => {
                     self.told = true;
@@ -373,9 +396,9 @@ impl Ssh {
                 }
                 Want::Disconnect(code, text) => {
                     self.disconnect(code, &text, out);
-                    self.over("it was told to leave", out);
+                    self.over("it was told to leave");
                 }
-                Want::Close => self.over("the conversation was over", out),
+                Want::Close => self.over("the conversation was over"),
             }
         }
     }
