@@ -27,6 +27,8 @@ const USERAUTH_BANNER: u8 = 53;
 
 /// Tries one password for this user, and is refused.
 pub(crate) async fn login(stream: TcpStream, user: &str) -> Result<()> {
+    // As ssh(1) does before the login: two messages in a row do not wait for an acknowledgement.
+    stream.set_nodelay(true)?;
     let mut peer = Peer::new(stream);
     peer.agree().await?;
     peer.send(&[&[SERVICE_REQUEST], &string(b"ssh-userauth")[..]].concat()).await?;

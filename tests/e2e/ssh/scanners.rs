@@ -150,3 +150,18 @@ fn who_connects_and_leaves_is_in_the_log_each_time() {
     ports.sort_unstable();
     assert_eq!(seen, ports);
 }
+
+/// Who is turned away is in the log like everybody else.
+#[test]
+fn a_crowd_is_turned_away_where_that_is_asked_for() {
+    let sensor = super::speaking_as(super::DEBIAN).with("ssh.turn_away", true).start();
+    let mut crowd: Vec<_> = (0..120).map(|_| Talk::to(sensor.port("ssh"))).collect();
+    assert_eq!(sensor.wait_for(4000, 120).len(), 120);
+    let heard: Vec<_> =
+        crowd.iter_mut().map(|it| String::from_utf8_lossy(&it.until("\r\n")).into_owned()).collect();
+    let away = heard.iter().filter(|it| *it == "Exceeded MaxStartups\r\n").count();
+    let identification = format!("{}\r\n", super::DEBIAN);
+    assert!(heard[..10].iter().all(|it| *it == identification), "the first ten: {heard:?}");
+    assert_eq!(heard.iter().filter(|it| **it == identification).count(), 120 - away);
+    assert!((20..=110).contains(&away), "{away} turned away");
+}
