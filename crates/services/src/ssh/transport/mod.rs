@@ -156,7 +156,10 @@ impl Dialogue for Ssh {
                 out.report(event);
             }
         }
-        if !self.told && self.stage != Stage::Identification {
+        if self.stage == Stage::Identification {
+            self.reason = Some("no whole identification came");
+        }
+        if !self.told && !(self.theirs.is_empty() && self.stage == Stage::Identification) {
             out.report(self.handshake());
         }
     }
@@ -242,7 +245,10 @@ impl Ssh {
     /// Reads the client's identification line.
     fn identification<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> &'b [u8] {
         match identification::read(self.face.profile, bytes) {
-            Heard::More => bytes,
+            Heard::More => {
+                self.theirs = bytes.get(..IDENTIFICATION_MAX).unwrap_or(bytes).to_vec();
+                bytes
+            }
             Heard::Line(line, after) => {
                 self.theirs = line.to_vec();
                 self.stage = Stage::Packets;
