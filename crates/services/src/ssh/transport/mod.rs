@@ -159,7 +159,8 @@ impl Dialogue for Ssh {
         if self.stage == Stage::Identification {
             self.reason = Some("no whole identification came");
         }
-        if !self.told && !(self.theirs.is_empty() && self.stage == Stage::Identification) {
+        let silent = self.stage == Stage::Identification && self.theirs.is_empty();
+        if !self.told && !silent {
             out.report(self.handshake());
         }
     }
