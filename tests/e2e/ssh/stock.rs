@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serin_tests::{Outcome, Sensor, client_in};
 
-use super::{DENIED, apart, debian, each, login, logins, own_version, speaking_as, ssh, with_password};
+use super::{
+    DEBIAN, DENIED, apart, debian, each, login, logins, own_version, speaking_as, ssh, with_password,
+};
 
 /// Of 25 visits of a stock client, OpenCanary loses about twelve before the password.
 #[test]
@@ -52,6 +54,28 @@ fn answering(sensor: &Sensor, options: &[&str]) -> (Outcome, String) {
     all.extend(["root@127.0.0.1", "true"]);
     let outcome = client_in(folder, "env", &all, "");
     (outcome, fs::read_to_string(&asked).unwrap_or_default())
+}
+
+/// Distributions switch it off; their servers refuse it at once.
+#[test]
+fn keyboard_interactive_asks_where_the_claimed_server_does() {
+    let try_it = |version: &str| {
+        let sensor = speaking_as(version).start();
+        let apart = apart(sensor.port("ssh"));
+        let mut all = vec!["ssh", "-o", "PreferredAuthentications=keyboard-interactive"];
+        all.extend(apart.iter().map(String::as_str));
+        all.extend(["root@127.0.0.1", "true"]);
+        let outcome = with_password(sensor.folder(), "hunter2", &all);
+        (sensor, outcome)
+    };
+    let (sensor, outcome) = try_it("SSH-2.0-OpenSSH_9.7");
+    assert_eq!(outcome.status, 5, "{outcome:?}");
+    assert_eq!(logins(&sensor, 1), [("root".to_owned(), "hunter2".to_owned())]);
+    assert_eq!(sensor.details(4002)[0]["METHOD"], "keyboard-interactive");
+    let (sensor, outcome) = try_it(DEBIAN);
+    assert_eq!((outcome.status, outcome.err.trim()), (255, DENIED), "{outcome:?}");
+    assert_eq!(sensor.wait_for(21112, 1).len(), 1, "the attempt without an answer");
+    assert_eq!(logins(&sensor, 0), []);
 }
 
 #[test]
