@@ -49,7 +49,12 @@ fn read_as_old_openssh(bytes: &[u8]) -> Heard<'_> {
         None => return Heard::More,
     };
     let line = line.split(|it| matches!(it, b'\r' | 0)).next().unwrap_or_default();
-    whole(line, bytes.get(used..).unwrap_or_default())
+    let after = bytes.get(used..).unwrap_or_default();
+    // It looks for scanners first.
+    match parts(line) {
+        Some((_, _, software)) if is_scanner(software) => Heard::Refused(Refusal::Scanner, line, after),
+        _ => whole(line, after),
+    }
 }
 
 /// Dropbear (`ident_readln` and `read_session_identification` in common-session.c): up to LF, or 255
@@ -114,10 +119,14 @@ fn whole<'b>(line: &'b [u8], after: &'b [u8]) -> Heard<'b> {
         return Heard::Refused(Refusal::Version, line, after);
     }
     // OpenSSH's compat.c knows two scanners by name.
-    if software.starts_with(b"Probe-") || memmem::find(software, b"SSH_Version_Mapper").is_some() {
+    if is_scanner(software) {
         return Heard::Refused(Refusal::Scanner, line, after);
     }
     Heard::Line(line, after)
+}
+
+fn is_scanner(software: &[u8]) -> bool {
+    software.starts_with(b"Probe-") || memmem::find(software, b"SSH_Version_Mapper").is_some()
 }
 
 /// `SSH-MAJOR.MINOR-SOFTWARE`, as C's `sscanf` takes it: numbers may have signs and blanks before

@@ -50,6 +50,7 @@ pub(super) fn invalid(profile: &Profile, kind: u8) -> Option<Answer> {
 /// The answer to a message that nothing expects.
 pub(super) fn answer(profile: &Profile, phase: Phase, kind: u8) -> Answer {
     match (profile.product, phase, kind) {
+        (Product::OpenSsh, Phase::FirstKeys, number::KEXINIT) if profile.version < (8, 0) => Answer::Close,
         (Product::OpenSsh, Phase::Start | Phase::FirstKeys, 50..)
         | (Product::Dropbear, Phase::Start | Phase::FirstKeys, 0 | 5 | 6 | 50..)
         | (Product::Dropbear, Phase::LoggingIn, number::NEWKEYS | number::KEX_FIRST | 61..) => Answer::Close,

@@ -148,7 +148,9 @@ impl Auth {
         let mut fields = Fields::new(payload);
         let service = if self.openssh() { fields.text("service") } else { fields.string("service") };
         fields.end();
-        if self.breaks(fields.faults) {
+        if fields.faults.tail && self.openssh() && !self.since(8, 0) {
+            self.disconnect(&[b"Packet integrity error."], wants);
+        } else if self.breaks(fields.faults) {
             self.close(wants);
         } else if service == b"ssh-userauth" {
             if matches!(self.stage, Stage::Start) {
@@ -311,10 +313,6 @@ impl Auth {
         }
         if key.bound_to.is_some() && !self.since(8, 9) {
             return Outcome::Refused(What::Other);
-        }
-        // CVE-2018-15473.
-        if !self.since(7, 8) && !known(request.account()) {
-            return Outcome::Refused(What::Key);
         }
         if faults.nul.is_some() || key.bound_to.is_some_and(|it| it != self.client.host_key) {
             return Outcome::Broken;
