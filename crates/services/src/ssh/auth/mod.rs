@@ -187,7 +187,7 @@ impl Auth {
         if self.changes(&request, wants) {
             return;
         }
-        if self.openssh() && self.attempts >= ATTEMPTS_MAX {
+        if self.attempts >= ATTEMPTS_MAX {
             return self.give_up(request.account(), wants);
         }
         self.attempts = self.attempts.saturating_add(1);
@@ -473,7 +473,8 @@ const PROTOCOL_ERROR: u32 = 2;
 const TEXT_MAX: usize = 1023;
 /// OpenSSH does not look a longer password up.
 const PASSWORD_MAX: usize = 1024;
-/// Requests after which OpenSSH gives up, counted or not.
+/// Requests after which OpenSSH gives up, counted or not. Others take any number of those that they do
+/// not count, which nobody has: here they end as well.
 const ATTEMPTS_MAX: u32 = 1024;
 /// Answers that OpenSSH reads.
 const ANSWERS_MAX: u32 = 100;

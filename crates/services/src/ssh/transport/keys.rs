@@ -1,5 +1,7 @@
 //! Key exchanges of a connection: KEXINIT, the method's messages, NEWKEYS.
 
+use aws_lc_rs::digest;
+
 use super::super::cipher::{self, Keyed};
 use super::super::hostkey::HostKey;
 use super::super::kex::{self, Agreed, Exchange, Fault, Groups, Step};
@@ -23,8 +25,9 @@ const EXCHANGES_BEFORE_LOGIN: u16 = 4;
 pub(super) struct Kex {
     /// The KEXINIT that we sent; empty between exchanges.
     pub(super) ours: Vec<u8>,
-    /// The client's.
-    pub(super) theirs: Vec<u8>,
+    /// What the exchange hash begins with, once both have spoken: both identifications, both
+    /// KEXINITs. A client's KEXINIT of 256 KiB is hashed and not kept.
+    pub(super) said: Option<digest::Context>,
     /// What both agree on, once both have spoken.
     pub(super) chosen: Option<Chosen>,
     pub(super) exchange: Option<Exchange>,
@@ -59,8 +62,8 @@ impl Ssh {
         if self.kex.ours.is_empty() {
             self.send_kexinit(out);
         }
-        let ours = self.kex.ours.clone();
-        let ours = Offer::read(ours.get(1..).unwrap_or_default(), profile.product)
+        let kexinit = self.kex.ours.clone();
+        let ours = Offer::read(kexinit.get(1..).unwrap_or_default(), profile.product)
             .ok_or(Over::silently("a KEXINIT of ours that is malformed"))?;
         if initial {
             self.kex.strict =
@@ -81,7 +84,10 @@ impl Ssh {
         let method = kex::find(chosen.kex.as_bytes()).ok_or(Over::silently("a method only in name"))?;
         self.kex.exchange = Some(Exchange::new(method, Groups::of(profile)));
         self.kex.drop_guess = chosen.drop_guess;
-        self.kex.theirs = payload.to_vec();
+        let said = Message::part().string(&self.theirs).string(&self.face.settings.version);
+        let mut hash = digest::Context::new(method.hash);
+        hash.update(&said.string(payload).string(&kexinit).0);
+        self.kex.said = Some(hash);
         self.kex.chosen = Some(chosen);
         Ok(())
     }
@@ -105,11 +111,13 @@ impl Ssh {
 
     /// Both have the secret: proves who we are, and sends under the new keys from here on.
     fn agreed(&mut self, agreed: &Agreed, out: &mut Actions) -> Result<(), Over> {
-        let Some(chosen) = self.kex.chosen.clone() else { return Ok(()) };
+        let (Some(chosen), Some(said)) = (self.kex.chosen.clone(), self.kex.said.clone()) else {
+            return Ok(());
+        };
         let face = self.face.clone();
         let key =
             face.host_keys.find(&chosen.host_key).ok_or(Over::silently("a host key that is not there"))?;
-        let hash = self.hash(agreed, key);
+        let hash = exchange_hash(said, agreed, key);
         if self.session_id.is_empty() {
             self.session_id.clone_from(&hash);
             self.host_key = key.blob().to_vec();
@@ -138,19 +146,6 @@ impl Ssh {
         Ok(())
     }
 
-    /// H of RFC 4253 section 8: over all that both sides said.
-    fn hash(&self, agreed: &Agreed, key: &HostKey) -> Vec<u8> {
-        let said = Message::part()
-            .string(&self.theirs)
-            .string(&self.face.settings.version)
-            .string(&self.kex.theirs)
-            .string(&self.kex.ours)
-            .string(key.blob())
-            .raw(&agreed.exchanged)
-            .raw(&agreed.shared);
-        aws_lc_rs::digest::digest(agreed.hash, &said.0).as_ref().to_vec()
-    }
-
     /// The client's NEWKEYS.
     pub(super) fn newkeys(&mut self, fields: &[u8], out: &mut Actions) -> Result<(), Over> {
         if !fields.is_empty() && self.face.profile.product != Product::Dropbear {
@@ -164,13 +159,19 @@ impl Ssh {
             self.receiving.stop_decompressing();
         }
         self.kex.ours.clear();
-        self.kex.theirs.clear();
+        self.kex.said = None;
         self.secured = true;
         for message in std::mem::take(&mut self.held) {
             self.send(&message, out);
         }
         Ok(())
     }
+}
+
+/// H of RFC 4253 section 8: `said`, and what followed.
+fn exchange_hash(mut said: digest::Context, agreed: &Agreed, key: &HostKey) -> Vec<u8> {
+    said.update(&Message::part().string(key.blob()).raw(&agreed.exchanged).raw(&agreed.shared).0);
+    said.finish().as_ref().to_vec()
 }
 
 /// The keys of one direction.

@@ -5,12 +5,15 @@
 //! without a word, Dropbear on all.
 
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use serin_event::{Event, Tainted, kinds};
 
 use super::auth::Auth;
+use super::compression::{DELAYED, IMMEDIATE};
 use super::crowd::Waiting;
 use super::identification::{self, Heard, Refusal};
 use super::kexinit::Shown;
@@ -27,14 +30,12 @@ use keys::Kex;
 /// Bytes kept of an identification line.
 const IDENTIFICATION_MAX: usize = 512;
 
-/// Messages of ours that wait until new keys are agreed on.
+/// Messages of ours that wait until new keys are agreed on, and bytes of them.
 const HELD_MAX: usize = 64;
+const HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// Extensions that a client may name: OpenSSH's bound in kex.c.
 const EXTENSIONS_MAX: u32 = 1024;
-
-/// Compression that starts with a login (OpenSSH's PROTOCOL file, section 1.2).
-const DELAYED: &str = "zlib@openssh.com";
 
 /// Bytes that OpenSSH reads at once (packet.c).
 const READ_AHEAD: usize = 8192;
@@ -201,7 +202,7 @@ impl Ssh {
         match &self.auth {
             Some(auth) if auth.accepted() => Phase::LoggedIn,
             _ if self.secured => Phase::LoggingIn,
-            _ if self.kex.theirs.is_empty() => Phase::Start,
+            _ if self.kex.said.is_none() => Phase::Start,
             _ => Phase::FirstKeys,
         }
     }
@@ -333,7 +334,7 @@ impl Ssh {
 
     /// Whether a client's KEXINIT is taken. OpenSSH renews no keys before somebody has logged in.
     fn may_exchange(&self) -> bool {
-        self.kex.theirs.is_empty()
+        self.kex.said.is_none()
             && match self.phase() {
                 Phase::Start | Phase::LoggedIn => true,
                 Phase::FirstKeys => false,
@@ -394,7 +395,7 @@ impl Ssh {
         for want in wants {
             match want {
                 Want::Send(message) if self.kex.ours.is_empty() => self.send(&message, out),
-                Want::Send(message) if self.held.len() < HELD_MAX => self.held.push(message),
+                Want::Send(message) if self.has_room_for(&message) => self.held.push(message),
                 Want::Send(_) => self.over("too much asked for in the middle of a key exchange"),
                 Want::Wait(time) => out.wait(time),
                 Want::Report(event) => {
@@ -408,6 +409,12 @@ impl Ssh {
                 Want::Close => self.over("the conversation was over"),
             }
         }
+    }
+
+    /// Whether one more message can wait for the end of a key exchange.
+    fn has_room_for(&self, message: &Message) -> bool {
+        let bytes = self.held.iter().fold(message.0.len(), |sum, it| sum.saturating_add(it.0.len()));
+        self.held.len() < HELD_MAX && bytes <= HELD_BYTES_MAX
     }
 
     fn send(&mut self, message: &Message, out: &mut Actions) {
@@ -428,7 +435,7 @@ impl Ssh {
 
     /// Whether a compression of this name starts with new keys.
     fn starts_with_keys(&self, name: &str) -> bool {
-        name == "zlib" || name == DELAYED && self.phase() == Phase::LoggedIn
+        name == IMMEDIATE || name == DELAYED && self.phase() == Phase::LoggedIn
     }
 
     /// Who wants to log in.
