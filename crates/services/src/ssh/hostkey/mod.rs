@@ -29,7 +29,6 @@ use dsa::Dsa;
 use ecdsa::Ecdsa;
 use rsa::Rsa;
 
-#[allow(unused_imports, reason = "the parts are joined one after the other")]
 pub(crate) use verify::{Unproved, bits, verify};
 
 /// What kind of key it is.
