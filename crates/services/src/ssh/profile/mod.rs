@@ -175,6 +175,14 @@ impl Profile {
         both(self.macs, self.for_todays_clients.macs)
     }
 
+    /// Time that one client has to log in. OpenSSH since 9.8 adds up to four seconds, by `chance`:
+    /// any number.
+    pub(crate) fn time_to_log_in(&self, chance: u64) -> Duration {
+        const MORE_MILLIS: u64 = 4000;
+        let varies = self.product == Product::OpenSsh && self.version >= (9, 8);
+        self.grace.saturating_add(Duration::from_millis(if varies { chance % MORE_MILLIS } else { 0 }))
+    }
+
     /// The `EXT_INFO` that follows the first NEWKEYS, where the client says `ext-info-c`.
     pub(crate) fn ext_info(&self) -> Option<Message> {
         let algorithms = self.server_sig_algs?;

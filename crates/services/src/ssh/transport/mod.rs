@@ -114,7 +114,7 @@ impl Dialogue for Ssh {
         if self.face.profile.speaks_first {
             self.send_kexinit(out);
         }
-        out.push(Action::Timer(self.face.profile.grace));
+        out.push(Action::Timer(self.face.profile.time_to_log_in(random(opening.seed, 2))));
     }
 
     fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken> {

@@ -171,3 +171,11 @@ fn a_long_kexinit_is_taken() {
     talk.say_all([client::service_request("ssh-userauth")]);
     assert_eq!(talk.count(number::SERVICE_ACCEPT), 1);
 }
+
+#[test]
+fn newer_openssh_gives_up_to_four_seconds_more() {
+    let millis = |version, chance| crate::ssh::profile::nearest(version).time_to_log_in(chance).as_millis();
+    assert_eq!([0, 3999, u64::MAX].map(|it| millis(DEBIAN, it)), [120_000; 3]);
+    let newer = "SSH-2.0-OpenSSH_10.0p2 Debian-7+deb13u4";
+    assert_eq!([0, 3999, 4000].map(|it| millis(newer, it)), [120_000, 123_999, 120_000]);
+}
