@@ -8,6 +8,11 @@ pub(crate) const IMMEDIATE: &str = "zlib";
 /// Starts with a login (OpenSSH's PROTOCOL file, section 1.2).
 pub(crate) const DELAYED: &str = "zlib@openssh.com";
 
+/// Whether a compression of this name starts with new keys.
+pub(crate) fn starts_with_keys(name: &str, logged_in: bool) -> bool {
+    name == IMMEDIATE || name == DELAYED && logged_in
+}
+
 /// Compresses what we send. Costs a few hundred KiB.
 pub(crate) struct Deflate(Compress);
 

@@ -5,6 +5,10 @@ use std::fmt::Write as _;
 use md5::{Digest as _, Md5};
 use serin_event::{Event, Tainted};
 
+use super::cipher::{self, Keyed};
+use super::keys::Keys;
+use super::mac;
+use super::packet::{Direction, Protection};
 use super::profile::{Product, Profile};
 use super::random::Random;
 use super::wire::{Message, names, number};
@@ -153,6 +157,16 @@ pub(crate) struct Chosen {
     pub(crate) compression: [String; 2],
     /// Whether the client's guess was wrong, so that its next message is to be dropped.
     pub(crate) drop_guess: bool,
+}
+
+impl Chosen {
+    /// Protects packets in this direction; `None` where an algorithm is known by name only.
+    pub(crate) fn protection<C: Keyed>(&self, direction: Direction, keys: &Keys) -> Option<Protection<C>> {
+        let way = usize::from(direction == Direction::ToClient);
+        let cipher = cipher::find(self.ciphers.get(way)?)?;
+        let mac = mac::find(self.macs.get(way)?);
+        Protection::new(direction, cipher, mac, |letter, size| keys.derive(letter, size))
+    }
 }
 
 /// Nothing in common; what, in words.

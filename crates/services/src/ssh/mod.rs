@@ -175,7 +175,7 @@ enum Want {
     /// Report an event.
     Report(Event),
     /// Say why (RFC 4253 section 11.1), then hang up.
-    Disconnect(u32, String),
+    Disconnect(Vec<u8>),
     /// Hang up.
     Close,
 }

@@ -437,10 +437,8 @@ impl Auth {
     /// Says why in at most as many bytes as OpenSSH does, and ends.
     fn disconnect(&mut self, text: &[&[u8]], wants: &mut Vec<Want>) {
         let text = text.concat();
-        let text = text.get(..TEXT_MAX).unwrap_or(&text);
-        let message = Message::new(number::DISCONNECT).u32(PROTOCOL_ERROR).string(text).string("");
-        wants.push(Want::Send(message));
-        self.close(wants);
+        wants.push(Want::Disconnect(text.get(..TEXT_MAX).unwrap_or(&text).to_vec()));
+        self.stage = Stage::Over;
     }
 
     fn close(&mut self, wants: &mut Vec<Want>) {
@@ -467,8 +465,6 @@ fn pam(submethods: &[u8]) -> bool {
 const HEAD: [&str; 3] = ["user name", "service", "method"];
 /// `pam_unix` asks so, and so does Cisco IOS.
 const PROMPT: &str = "Password: ";
-/// `SSH_DISCONNECT_PROTOCOL_ERROR`, the only code that OpenSSH gives.
-const PROTOCOL_ERROR: u32 = 2;
 /// Bytes of a text in a DISCONNECT of OpenSSH's.
 const TEXT_MAX: usize = 1023;
 /// OpenSSH does not look a longer password up.

@@ -1,16 +1,13 @@
 //! Key exchanges of the client.
 
-use aws_lc_rs::digest::digest;
-
 use super::{Agreement, Client, Failure, Heard};
-use crate::ssh::cipher::{self, Keyed, Opening};
+use crate::ssh::cipher::Opening;
 use crate::ssh::compression;
 use crate::ssh::hostkey::{self, Unproved};
 use crate::ssh::kex::initiator::{self, Initiator};
 use crate::ssh::kex::{self, Agreed};
 use crate::ssh::kexinit::{self, Chosen, Offer};
 use crate::ssh::keys::Keys;
-use crate::ssh::mac;
 use crate::ssh::packet::{Direction, Protection};
 use crate::ssh::profile::Product;
 use crate::ssh::wire::{Message, number};
@@ -102,7 +99,10 @@ impl Client {
         let Some((_, chosen)) = self.exchange.method.take() else {
             return Err(Failure::OutOfPlace(agreed.reply));
         };
-        let hash = self.hash(&public_key, agreed);
+        let identifications =
+            [self.offer.identification.as_bytes(), self.server.as_deref().unwrap_or_default()];
+        let said = kex::said(agreed.hash, identifications, [&self.exchange.ours, &self.exchange.theirs]);
+        let hash = agreed.exchange_hash(said, &public_key);
         let proved = match hostkey::verify(&public_key, signature, &hash) {
             Ok(()) => true,
             Err(Unproved::Unknown) => false,
@@ -112,11 +112,12 @@ impl Client {
             self.session_id.clone_from(&hash);
         }
         let keys = Keys::new(agreed.hash, &agreed.shared, &hash, &self.session_id);
-        let sending = protection(Direction::ToServer, &chosen, &keys)?;
-        let receiving = protection(Direction::ToClient, &chosen, &keys)?;
+        let unknown = || Failure::Unknown(format!("one of {:?} and {:?}", chosen.ciphers, chosen.macs));
+        let sending = chosen.protection(Direction::ToServer, &keys).ok_or_else(unknown)?;
+        let receiving = chosen.protection(Direction::ToClient, &keys).ok_or_else(unknown)?;
         self.send_now(&[number::NEWKEYS], out);
         self.sending.rekey(sending, self.exchange.strict);
-        if starts(&chosen.compression[0], self.logged_in) {
+        if compression::starts_with_keys(&chosen.compression[0], self.logged_in) {
             self.sending.compress();
         } else {
             self.sending.stop_compressing();
@@ -132,50 +133,17 @@ impl Client {
         Ok(())
     }
 
-    /// The exchange hash (RFC 4253 section 8).
-    fn hash(&self, public_key: &[u8], agreed: &Agreed) -> Vec<u8> {
-        let fields = Message::part()
-            .string(&self.offer.identification)
-            .string(self.server.as_deref().unwrap_or_default())
-            .string(&self.exchange.ours)
-            .string(&self.exchange.theirs)
-            .string(public_key)
-            .raw(&agreed.exchanged)
-            .raw(&agreed.shared);
-        digest(agreed.hash, &fields.0).as_ref().to_vec()
-    }
-
     /// The server's NEWKEYS.
     pub(super) fn newkeys(&mut self) -> Result<Heard, Failure> {
         let Some((protection, agreement)) = self.exchange.next.take() else {
             return Err(Failure::OutOfPlace(number::NEWKEYS));
         };
         self.receiving.rekey(protection, self.exchange.strict);
-        if starts(&agreement.compression[1], self.logged_in) {
+        if compression::starts_with_keys(&agreement.compression[1], self.logged_in) {
             self.receiving.decompress();
         } else {
             self.receiving.stop_decompressing();
         }
         Ok(Heard::Keys(agreement))
     }
-}
-
-/// Whether this compression starts with new keys.
-fn starts(name: &str, logged_in: bool) -> bool {
-    name == compression::IMMEDIATE || name == compression::DELAYED && logged_in
-}
-
-fn protection<C: Keyed>(
-    direction: Direction,
-    chosen: &Chosen,
-    keys: &Keys,
-) -> Result<Protection<C>, Failure> {
-    let way = usize::from(direction == Direction::ToClient);
-    let name = |list: &[String; 2]| list.get(way).cloned().unwrap_or_default();
-    let (cipher, mac) = (name(&chosen.ciphers), name(&chosen.macs));
-    cipher::find(&cipher)
-        .and_then(|it| {
-            Protection::new(direction, it, mac::find(&mac), |letter, size| keys.derive(letter, size))
-        })
-        .ok_or_else(|| Failure::Unknown(format!("{cipher} with {mac}")))
 }

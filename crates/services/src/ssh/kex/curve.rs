@@ -36,7 +36,6 @@ impl Curve {
 }
 
 /// A private key with its public value.
-#[derive(Debug)]
 pub(super) struct Pair {
     curve: Curve,
     private: PrivateKey,

@@ -104,7 +104,6 @@ fn moduli() -> impl Iterator<Item = (u32, Group)> + Clone {
 }
 
 /// A private exponent with its public value.
-#[derive(Debug)]
 pub(super) struct Pair {
     /// The prime, big-endian.
     prime: Vec<u8>,

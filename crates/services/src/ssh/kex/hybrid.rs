@@ -123,12 +123,6 @@ impl Pair {
     }
 }
 
-impl std::fmt::Debug for Pair {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pair").finish_non_exhaustive()
-    }
-}
-
 /// What belongs to the encapsulation, and the point behind it.
 fn split(value: &[u8], length: usize) -> Result<(&[u8], &[u8]), Fault> {
     value.split_at_checked(length).filter(|(_, point)| point.len() == 32).ok_or(Fault::Signature)

@@ -7,14 +7,12 @@ use crate::ssh::wire::Message;
 use crate::wire::Reader;
 
 /// One running exchange on the client's side.
-#[derive(Debug)]
 pub(crate) struct Initiator {
     method: &'static Method,
     state: State,
 }
 
 /// What the client keeps until the server answers.
-#[derive(Debug)]
 enum State {
     Curve(curve::Pair),
     Group(group::Pair),
@@ -28,7 +26,6 @@ enum State {
 }
 
 /// What a server's message means.
-#[derive(Debug)]
 pub(crate) enum Heard {
     /// Send this, and wait for the next.
     Send(Message),

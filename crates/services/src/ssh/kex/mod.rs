@@ -103,7 +103,6 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Method> {
 }
 
 /// What both sides share once a method is through.
-#[derive(Debug)]
 pub(crate) struct Agreed {
     /// The method's hash.
     pub(crate) hash: &'static Hash,
@@ -117,8 +116,31 @@ pub(crate) struct Agreed {
     pub(crate) public: Vec<u8>,
 }
 
+impl Agreed {
+    /// The exchange hash, H of RFC 4253 section 8, for what was [`said`] before and a server with
+    /// this public key.
+    pub(crate) fn exchange_hash(&self, mut said: digest::Context, host_key: &[u8]) -> Vec<u8> {
+        said.update(&Message::part().string(host_key).raw(&self.exchanged).raw(&self.shared).0);
+        said.finish().as_ref().to_vec()
+    }
+}
+
+/// What every exchange hash begins with: the identification of the client and of the server, and
+/// the KEXINIT of both.
+pub(crate) fn said(
+    hash: &'static Hash,
+    identifications: [&[u8]; 2],
+    kexinits: [&[u8]; 2],
+) -> digest::Context {
+    let mut said = digest::Context::new(hash);
+    for part in identifications.into_iter().chain(kexinits) {
+        said.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        said.update(part);
+    }
+    said
+}
+
 /// What to do after a client's message.
-#[derive(Debug)]
 pub(crate) enum Step {
     /// Send this, and wait for the next.
     Send(Message),
@@ -173,7 +195,6 @@ impl Fault {
 }
 
 /// One running exchange on the server's side.
-#[derive(Debug)]
 pub(crate) struct Exchange {
     method: &'static Method,
     groups: Groups,
@@ -181,7 +202,6 @@ pub(crate) struct Exchange {
 }
 
 /// What is expected of the client.
-#[derive(Debug)]
 enum State {
     /// The sizes of the group it wants (message 34, or 30).
     Request,

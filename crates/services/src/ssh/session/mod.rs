@@ -122,7 +122,7 @@ impl Session {
     /// OpenSSH says why, others do not.
     fn disconnect(&mut self, text: String, wants: &mut Vec<Want>) {
         if self.is(Product::OpenSsh) {
-            wants.push(Want::Disconnect(PROTOCOL_ERROR, text));
+            wants.push(Want::Disconnect(text.into_bytes()));
             self.over = true;
         } else {
             self.end(wants);
@@ -535,8 +535,6 @@ fn debug(text: &str) -> Want {
     Want::Send(Message::new(number::DEBUG).boolean(false).string(text).string(""))
 }
 
-/// `SSH_DISCONNECT_PROTOCOL_ERROR`.
-const PROTOCOL_ERROR: u32 = 2;
 /// From a login until the server is ready, measured.
 const START: Duration = Duration::from_millis(40);
 /// What a shell takes to say that there is none, measured.

@@ -2,12 +2,10 @@
 
 use aws_lc_rs::digest;
 
-use super::super::cipher::{self, Keyed};
-use super::super::hostkey::HostKey;
+use super::super::cipher;
 use super::super::kex::{self, Agreed, Exchange, Fault, Groups, Step};
 use super::super::kexinit::{self, Chosen, NothingInCommon, Offer};
 use super::super::keys::Keys;
-use super::super::mac;
 use super::super::packet::{Direction, Protection};
 use super::super::profile::Product;
 use super::super::unexpected::{self, Phase};
@@ -84,10 +82,8 @@ impl Ssh {
         let method = kex::find(chosen.kex.as_bytes()).ok_or(Over::silently("a method only in name"))?;
         self.kex.exchange = Some(Exchange::new(method, Groups::of(profile)));
         self.kex.drop_guess = chosen.drop_guess;
-        let said = Message::part().string(&self.theirs).string(&self.face.settings.version);
-        let mut hash = digest::Context::new(method.hash);
-        hash.update(&said.string(payload).string(&kexinit).0);
-        self.kex.said = Some(hash);
+        let identifications = [&self.theirs, self.face.settings.version.as_bytes()];
+        self.kex.said = Some(kex::said(method.hash, identifications, [payload, &kexinit]));
         self.kex.chosen = Some(chosen);
         Ok(())
     }
@@ -117,7 +113,7 @@ impl Ssh {
         let face = self.face.clone();
         let key =
             face.host_keys.find(&chosen.host_key).ok_or(Over::silently("a host key that is not there"))?;
-        let hash = exchange_hash(said, agreed, key);
+        let hash = agreed.exchange_hash(said, key.blob());
         if self.session_id.is_empty() {
             self.session_id.clone_from(&hash);
             self.host_key = key.blob().to_vec();
@@ -130,8 +126,8 @@ impl Ssh {
         self.send(&Message::new(number::NEWKEYS), out);
         let keys = Keys::new(agreed.hash, &agreed.shared, &hash, &self.session_id);
         let missing = || Over::silently("a cipher only in name");
-        self.kex.next = Some(protection(Direction::ToServer, &chosen, &keys).ok_or_else(missing)?);
-        let ours = protection(Direction::ToClient, &chosen, &keys).ok_or_else(missing)?;
+        self.kex.next = Some(chosen.protection(Direction::ToServer, &keys).ok_or_else(missing)?);
+        let ours = chosen.protection(Direction::ToClient, &keys).ok_or_else(missing)?;
         self.sending.rekey(ours, self.kex.strict);
         self.compression = chosen.compression;
         if self.starts_with_keys(&self.compression[1]) {
@@ -166,18 +162,4 @@ impl Ssh {
         }
         Ok(())
     }
-}
-
-/// H of RFC 4253 section 8: `said`, and what followed.
-fn exchange_hash(mut said: digest::Context, agreed: &Agreed, key: &HostKey) -> Vec<u8> {
-    said.update(&Message::part().string(key.blob()).raw(&agreed.exchanged).raw(&agreed.shared).0);
-    said.finish().as_ref().to_vec()
-}
-
-/// The keys of one direction.
-fn protection<C: Keyed>(direction: Direction, chosen: &Chosen, keys: &Keys) -> Option<Protection<C>> {
-    let way = usize::from(direction == Direction::ToClient);
-    let cipher = cipher::find(chosen.ciphers.get(way)?)?;
-    let mac = mac::find(chosen.macs.get(way)?);
-    Protection::new(direction, cipher, mac, |letter, size| keys.derive(letter, size))
 }

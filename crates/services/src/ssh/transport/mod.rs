@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serin_event::{Event, Tainted, kinds};
 
 use super::auth::Auth;
-use super::compression::{DELAYED, IMMEDIATE};
+use super::compression::{self, DELAYED};
 use super::crowd::Waiting;
 use super::identification::{self, Heard, Refusal};
 use super::kexinit::Shown;
@@ -40,7 +40,7 @@ const EXTENSIONS_MAX: u32 = 1024;
 /// Bytes that OpenSSH reads at once (packet.c).
 const READ_AHEAD: usize = 8192;
 
-/// RFC 4253 section 11.1: `SSH_DISCONNECT_PROTOCOL_ERROR`.
+/// RFC 4253 section 11.1: `SSH_DISCONNECT_PROTOCOL_ERROR`, the only code that OpenSSH gives.
 const PROTOCOL_ERROR: u32 = 2;
 
 pub(super) struct Ssh {
@@ -224,13 +224,13 @@ impl Ssh {
 
     fn leave(&mut self, answer: Answer, reason: &'static str, out: &mut Actions) {
         if let Answer::Disconnect(text) = answer {
-            self.disconnect(PROTOCOL_ERROR, &text, out);
+            self.disconnect(text.as_bytes(), out);
         }
         self.over(reason);
     }
 
-    fn disconnect(&mut self, code: u32, text: &str, out: &mut Actions) {
-        self.send(&Message::new(number::DISCONNECT).u32(code).string(text).string(""), out);
+    fn disconnect(&mut self, text: &[u8], out: &mut Actions) {
+        self.send(&Message::new(number::DISCONNECT).u32(PROTOCOL_ERROR).string(text).string(""), out);
     }
 
     /// A packet that could not be read.
@@ -402,8 +402,8 @@ impl Ssh {
                     self.told = true;
                     out.report(event);
                 }
-                Want::Disconnect(code, text) => {
-                    self.disconnect(code, &text, out);
+                Want::Disconnect(text) => {
+                    self.disconnect(&text, out);
                     self.over("it was told to leave");
                 }
                 Want::Close => self.over("the conversation was over"),
@@ -435,7 +435,7 @@ impl Ssh {
 
     /// Whether a compression of this name starts with new keys.
     fn starts_with_keys(&self, name: &str) -> bool {
-        name == IMMEDIATE || name == DELAYED && self.phase() == Phase::LoggedIn
+        compression::starts_with_keys(name, self.phase() == Phase::LoggedIn)
     }
 
     /// Who wants to log in.
