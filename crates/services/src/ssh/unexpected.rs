@@ -59,10 +59,11 @@ pub(super) fn answer(profile: &Profile, phase: Phase, kind: u8) -> Answer {
     }
 }
 
-/// The answer to a message that breaks a strict key exchange.
+/// The answer to a message that breaks a strict key exchange. OpenSSH has words for those of the
+/// transport alone, since nothing waits for the others yet.
 pub(super) fn violation(profile: &Profile, kind: u8, sequence: u32) -> Answer {
     match profile.product {
-        Product::OpenSsh if kind < LOCAL_MIN => Answer::Disconnect(format!(
+        Product::OpenSsh if kind < number::USERAUTH_REQUEST => Answer::Disconnect(format!(
             "strict KEX violation: unexpected packet type {kind} (seqnr {sequence})"
         )),
         _ => Answer::Close,

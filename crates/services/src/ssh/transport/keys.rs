@@ -100,6 +100,7 @@ impl Ssh {
                 self.kex.exchange = None;
                 self.agreed(&agreed, out)
             }
+            Err(Fault::Unexpected) if self.kex.strict && !self.secured => Err(self.violation(kind)),
             Err(Fault::Unexpected) => self.beyond(kind, fields, out),
             Err(fault) => Err(Over::silently(fault.text())),
         }

@@ -6,6 +6,8 @@
 
 mod keys;
 #[cfg(test)]
+mod strict_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -267,9 +269,14 @@ impl Ssh {
                     Refusal::Version => (profile.other_version, "another version of the protocol"),
                     Refusal::Scanner => (None, "a scanner that is hung up on"),
                 };
-                out.send(words.unwrap_or_default().as_bytes());
-                if !unread.is_empty() {
-                    // A server that stops reading in the middle resets the connection.
+                let words = words.unwrap_or_default();
+                if unread.is_empty() {
+                    out.send(words.as_bytes());
+                } else {
+                    // A server that stops reading in the middle resets the connection. OpenSSH writes
+                    // CR LF on its own, which waits until the words are acknowledged (RFC 896), and
+                    // that is too late; before 8.0 it wrote all at once.
+                    out.send(words.strip_suffix("\r\n").unwrap_or(words).as_bytes());
                     out.push(Action::Reset);
                 }
                 self.over(reason);
@@ -325,11 +332,13 @@ impl Ssh {
             }
             _ => false,
         };
-        if expected {
-            return Ok(());
-        }
+        if expected { Ok(()) } else { Err(self.violation(kind)) }
+    }
+
+    /// Why the conversation is over after a message that broke the order.
+    fn violation(&self, kind: u8) -> Over {
         let answer = unexpected::violation(self.face.profile, kind, self.receiving.sequence());
-        Err(Over(answer, "a message that has no place in a strict key exchange"))
+        Over(answer, "a message that has no place in a strict key exchange")
     }
 
     /// Whether a client's KEXINIT is taken. OpenSSH renews no keys before somebody has logged in.
