@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rustls::pki_types::ServerName;
+use serin_services::ssh::client::Offer;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -15,13 +16,14 @@ use crate::{Service, ssh};
 /// Most that a client takes in of one login.
 const ANSWER_MAX: usize = 256 * 1024;
 
+/// What clients need besides a socket.
+pub(crate) struct Means {
+    pub(crate) tls: TlsConnector,
+    pub(crate) ssh: Offer,
+}
+
 /// Plays one login whose user name, path or data is `marker`.
-pub(crate) async fn play(
-    service: Service,
-    stream: TcpStream,
-    marker: &str,
-    tls: &TlsConnector,
-) -> Result<()> {
+pub(crate) async fn play(service: Service, stream: TcpStream, marker: &str, means: &Means) -> Result<()> {
     match service {
         Service::Ftp => ftp(Talk::new(stream), marker).await,
         Service::Git => git(Talk::new(stream), marker).await,
@@ -29,9 +31,9 @@ pub(crate) async fn play(
         Service::Httpproxy => proxy(Talk::new(stream), marker).await,
         Service::Https => {
             let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-            web_login(Talk::new(tls.connect(name, stream).await?), marker).await
+            web_login(Talk::new(means.tls.connect(name, stream).await?), marker).await
         }
-        Service::Ssh => ssh::login(stream, marker).await,
+        Service::Ssh => ssh::login(stream, marker, &means.ssh).await,
         Service::Tcpbanner => banner(Talk::new(stream), marker).await,
         Service::Telnet => telnet(Talk::new(stream), marker).await,
     }

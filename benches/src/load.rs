@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
-use tokio_rustls::TlsConnector;
 
 use crate::check::{Counted, settle};
-use crate::dialogues::{connect, play};
-use crate::{Load, process, tls};
+use crate::dialogues::{Means, connect, play};
+use crate::{Load, Service, process, ssh, tls};
 
 /// What became of the logins so far.
 #[derive(Debug, Default)]
@@ -27,14 +26,14 @@ struct Tally {
 }
 
 pub(crate) async fn run(load: Load) -> Result<Value> {
-    let tls = tls::connector()?;
+    let means = Rc::new(Means { tls: tls::connector()?, ssh: ssh::offer(&load.algorithms) });
     let load = Rc::new(load);
     let tally = Rc::new(RefCell::new(Tally::default()));
     let cpu_before = load.pid.and_then(process::cpu_time);
     let began = Instant::now();
     let clients = LocalSet::new();
     for nth in 0..load.clients {
-        clients.spawn_local(client(nth, load.clone(), tls.clone(), tally.clone()));
+        clients.spawn_local(client(nth, load.clone(), means.clone(), tally.clone()));
     }
     clients.await;
     let took = began.elapsed();
@@ -51,7 +50,7 @@ pub(crate) async fn run(load: Load) -> Result<Value> {
     Ok(report(&load, tally, took, cpu, counted.as_ref()))
 }
 
-async fn client(nth: u32, load: Rc<Load>, tls: TlsConnector, tally: Rc<RefCell<Tally>>) {
+async fn client(nth: u32, load: Rc<Load>, means: Rc<Means>, tally: Rc<RefCell<Tally>>) {
     loop {
         let number = tally.borrow().next;
         if number == load.count {
@@ -64,7 +63,7 @@ async fn client(nth: u32, load: Rc<Load>, tls: TlsConnector, tally: Rc<RefCell<T
         let attempt = async {
             let stream =
                 connect(load.target, nth, load.sources).await.map_err(|error| (true, error.into()))?;
-            play(load.service, stream, &marker, &tls).await.map_err(|error| (false, error))
+            play(load.service, stream, &marker, &means).await.map_err(|error| (false, error))
         };
         let outcome: Result<_, _> = tokio::time::timeout(patience, attempt).await;
         let mut tally = tally.borrow_mut();
@@ -106,8 +105,12 @@ fn report(
         tally.latencies.get(at.min(tally.latencies.len().saturating_sub(1))).map(|it| millis(*it))
     };
     let logins = u32::try_from(tally.completed.len()).unwrap_or(u32::MAX);
+    let mut service = format!("{:?}", load.service).to_lowercase();
+    if load.service == Service::Ssh {
+        service = format!("{service}, {}, {}", load.algorithms.kex, load.algorithms.cipher);
+    }
     json!({
-        "service": format!("{:?}", load.service).to_lowercase(),
+        "service": service,
         "clients": load.clients,
         "played": load.count,
         "completed": logins,

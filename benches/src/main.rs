@@ -2,8 +2,9 @@
 //!
 //! `load` plays whole logins with a marker of their own each, and counts the markers in the log
 //! afterwards; `minimal` is the yardstick, the least that a tokio program can do for the same
-//! dialogue; `idle`, `stuck`, `slow` and `endless` are the clients that wear a server out. Everything is
-//! bounded in count and time, and nothing but a loopback address is ever a target.
+//! dialogue; `idle`, `slow` and `endless` are the clients that wear a server out, as `stuck`, `touch`
+//! and `wear` are for SSH. Everything is bounded in count and time, and nothing but a loopback address
+//! is ever a target.
 
 mod check;
 mod dialogues;
@@ -14,6 +15,8 @@ mod process;
 mod ssh;
 mod stuck;
 mod tls;
+mod touch;
+mod wear;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +47,10 @@ enum Command {
     Slow(Slow),
     /// Sends a line that never ends until the server hangs up.
     Endless(Endless),
+    /// Connects and leaves at once, many times, and counts the events.
+    Touch(Touch),
+    /// Asks one SSH server for the same again and again, on one connection.
+    Wear(Wear),
 }
 
 /// Whose dialogue is played.
@@ -86,6 +93,27 @@ struct Load {
     /// Log file with one event a line, in which the markers are counted afterwards.
     #[arg(long)]
     check: Option<PathBuf>,
+    #[command(flatten)]
+    algorithms: Algorithms,
+}
+
+/// What an SSH client offers, one of each.
+#[derive(Debug, Clone, Args)]
+struct Algorithms {
+    #[arg(long, default_value = "curve25519-sha256")]
+    kex: String,
+    #[arg(long, default_value = "ssh-ed25519")]
+    host_key: String,
+    #[arg(long, default_value = "chacha20-poly1305@openssh.com")]
+    cipher: String,
+    /// Counts where the cipher brings none of its own.
+    #[arg(long, default_value = "hmac-sha2-256")]
+    mac: String,
+    #[arg(long, default_value = "none")]
+    compression: String,
+    /// Bits of the group in a group exchange.
+    #[arg(long, default_value_t = 3072)]
+    group: u32,
 }
 
 #[derive(Debug, Args)]
@@ -120,16 +148,20 @@ struct Idle {
 }
 
 /// How far an SSH client comes before it falls silent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Stage {
     /// It says nothing at all.
     Connected,
     /// It has said who it is, and has heard the server's KEXINIT.
     Identified,
+    /// It has said half of the longest packet there is, instead of a KEXINIT.
+    Halfpacket,
     /// It has sent its KEXINIT.
     Kexinit,
     /// It has the server's key and signature, and does not take the keys into use.
     Exchanged,
+    /// It has taken the keys into use, and may try to log in.
+    Secured,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +181,8 @@ struct Stuck {
     /// Process whose CPU time and memory are measured.
     #[arg(long)]
     pid: u32,
+    #[command(flatten)]
+    algorithms: Algorithms,
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +204,47 @@ struct Endless {
     /// Mebibytes after which it gives up.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
     mebibytes: u64,
+}
+
+#[derive(Debug, Args)]
+struct Touch {
+    #[arg(long, value_parser = loopback)]
+    target: SocketAddr,
+    /// Clients at the same time.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    clients: u32,
+    /// Connections in all.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// Loopback addresses that they come from, in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    sources: u32,
+    /// The number of the event that each leaves.
+    #[arg(long, default_value_t = 4000)]
+    event: u32,
+    /// Process whose CPU time is measured.
+    #[arg(long)]
+    pid: u32,
+    /// Log file with one event a line, to which nobody else adds meanwhile.
+    #[arg(long)]
+    check: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Wear {
+    #[arg(long, value_parser = loopback)]
+    target: SocketAddr,
+    /// What is asked for.
+    #[arg(long)]
+    with: wear::What,
+    /// How often, unless the server hangs up before.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    count: u32,
+    /// Process whose CPU time is measured.
+    #[arg(long)]
+    pid: u32,
+    #[command(flatten)]
+    algorithms: Algorithms,
 }
 
 /// An address of this machine; any other is refused, so that the tool cannot be turned on somebody.
@@ -205,6 +280,8 @@ fn main() -> Result<()> {
             Command::Stuck(it) => stuck::stuck(&it).await?,
             Command::Slow(it) => patience::slow(&it).await?,
             Command::Endless(it) => patience::endless(&it).await?,
+            Command::Touch(it) => touch::run(it).await?,
+            Command::Wear(it) => wear::run(&it).await?,
         };
         println!("{report}");
         Ok(())

@@ -1,16 +1,17 @@
 //! SSH clients that stop in the middle: after connecting, after their identification, after their
-//! KEXINIT, or with keys agreed on and nothing said since.
+//! KEXINIT, in a packet, or with keys agreed on and nothing said since.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use serin_services::ssh::client::{Heard, Offer};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::dialogues::connect;
 use crate::patience::has_ended;
-use crate::ssh::{KEX_ECDH_REPLY, KEXINIT, Peer, ecdh_init, kexinit};
+use crate::ssh::{Talk, offer};
 use crate::{Stage, Stuck, process};
 
 /// Clients that go on at the same time while they still move.
@@ -20,6 +21,7 @@ const MOVING: usize = 64;
 pub(crate) async fn stuck(stuck: &Stuck) -> Result<Value> {
     let memory_before = process::resident(stuck.pid).context("no such process")?;
     let cpu_before = process::cpu_time(stuck.pid).context("no such process")?;
+    let offer = Offer { eager: true, ..offer(&stuck.algorithms) };
     let began = Instant::now();
     let (mut held, mut failed, mut first_failure) = (Vec::new(), 0, None);
     let mut moving = JoinSet::new();
@@ -27,8 +29,10 @@ pub(crate) async fn stuck(stuck: &Stuck) -> Result<Value> {
     while next < stuck.connections || !moving.is_empty() {
         while moving.len() < MOVING && next < stuck.connections {
             let (target, sources, stage, nth) = (stuck.target, stuck.sources, stuck.stage, next);
+            let offer = offer.clone();
             moving.spawn(async move {
-                let advance = async { advance(connect(target, nth, sources).await?, stage).await };
+                let advance =
+                    async { advance(connect(target, nth, sources).await?, stage, nth, &offer).await };
                 tokio::time::timeout(Duration::from_secs(10), advance).await?
             });
             next += 1;
@@ -63,22 +67,39 @@ pub(crate) async fn stuck(stuck: &Stuck) -> Result<Value> {
     }))
 }
 
-/// Goes as far as asked, and no step further.
-async fn advance(stream: TcpStream, stage: Stage) -> Result<TcpStream> {
-    let mut peer = Peer::new(stream);
-    if stage >= Stage::Identified {
-        peer.introduce().await?;
-        peer.expect(KEXINIT).await?;
+/// Goes as far as asked, and no step further. The server has taken in what was said, but for half a
+/// packet.
+async fn advance(stream: TcpStream, stage: Stage, nth: u32, offer: &Offer) -> Result<TcpStream> {
+    if stage == Stage::Connected {
+        return Ok(stream);
     }
-    if stage >= Stage::Kexinit {
-        peer.send(&kexinit()).await?;
+    let mut talk = Talk::new(stream, &format!("stuck-{nth}"), offer);
+    match stage {
+        Stage::Connected | Stage::Identified | Stage::Halfpacket => {
+            let end = talk.out.iter().position(|&it| it == b'\n').map_or(0, |it| it + 1);
+            talk.out.truncate(end);
+            talk.until(|it| matches!(it, Heard::Identification(_))).await?;
+        }
+        // What would follow is left unsaid.
+        Stage::Kexinit => talk.until(|it| matches!(it, Heard::Identification(_))).await?,
+        Stage::Exchanged => {
+            // First there is its public value to say, then NEWKEYS, which is left unsaid.
+            for _ in 0..2 {
+                talk.exchange().await?;
+                while talk.out.is_empty() {
+                    talk.exchange().await?;
+                }
+            }
+        }
+        Stage::Secured => talk.ask_for_authentication().await?,
     }
-    if stage >= Stage::Exchanged {
-        // The base point is a public key like any other. RFC 7748 section 4.1.
-        let mut point = [0; 32];
-        point[0] = 9;
-        peer.send(&ecdh_init(&point)).await?;
-        peer.expect(KEX_ECDH_REPLY).await?;
+    if stage == Stage::Halfpacket {
+        talk.out = (LONGEST - 4).to_be_bytes().to_vec();
+        talk.out.resize(usize::try_from(LONGEST / 2)?, 0);
+        talk.say().await?;
     }
-    Ok(peer.into_stream())
+    Ok(talk.stream)
 }
+
+/// Bytes of the longest packet that OpenSSH takes, with its length.
+const LONGEST: u32 = 256 * 1024;

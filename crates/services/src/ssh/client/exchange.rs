@@ -70,7 +70,7 @@ impl Client {
                 ours.marks("kex-strict-c-v00@openssh.com") && theirs.marks("kex-strict-s-v00@openssh.com");
         }
         let method = kex::find(chosen.kex.as_bytes()).ok_or_else(|| Failure::Unknown(chosen.kex.clone()))?;
-        let (initiator, first) = Initiator::new(method, &mut self.random)?;
+        let (initiator, first) = Initiator::new(method, self.offer.group_bits, &mut self.random)?;
         self.exchange.theirs = payload.to_vec();
         self.exchange.method = Some((initiator, chosen));
         self.send_now(&first.0, out);

@@ -57,6 +57,8 @@ pub struct Offer {
     pub macs: Vec<String>,
     /// Compression, for both directions.
     pub compression: Vec<String>,
+    /// Bits of the group to ask for in a group exchange.
+    pub group_bits: u32,
     /// Send KEXINIT at once, instead of after the server's identification.
     pub eager: bool,
 }
@@ -92,6 +94,7 @@ impl Default for Offer {
             ]),
             macs: list(&["hmac-sha2-256-etm@openssh.com", "hmac-sha2-256", "hmac-sha1"]),
             compression: list(&["none"]),
+            group_bits: 3072,
             eager: false,
         }
     }

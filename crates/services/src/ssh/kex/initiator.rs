@@ -9,6 +9,8 @@ use crate::wire::Reader;
 /// One running exchange on the client's side.
 pub(crate) struct Initiator {
     method: &'static Method,
+    /// Bits of the group that it asks for, where it may.
+    group_bits: u32,
     state: State,
 }
 
@@ -46,7 +48,11 @@ impl Initiator {
     /// # Errors
     ///
     /// None in practice.
-    pub(crate) fn new(method: &'static Method, random: &mut Random) -> Result<(Self, Message), Fault> {
+    pub(crate) fn new(
+        method: &'static Method,
+        group_bits: u32,
+        random: &mut Random,
+    ) -> Result<(Self, Message), Fault> {
         let (state, message) = match method.kind {
             Kind::Curve(curve) => {
                 let pair = curve::Pair::new(curve, random)?;
@@ -63,9 +69,9 @@ impl Initiator {
                 let message = Message::new(INIT).string(&pair.public);
                 (State::Hybrid(pair), message)
             }
-            Kind::GroupExchange => (State::Requested, Message::new(GEX_REQUEST).raw(&request().0)),
+            Kind::GroupExchange => (State::Requested, Message::new(GEX_REQUEST).raw(&request(group_bits).0)),
         };
-        Ok((Self { method, state }, message))
+        Ok((Self { method, group_bits, state }, message))
     }
 
     /// Takes a message between 30 and 49, without its number.
@@ -98,7 +104,7 @@ impl Initiator {
                 }
                 let pair = group::Pair::new(prime.to_vec(), generator, random)?;
                 let message = Message::new(GEX_INIT).mpint(&pair.public);
-                self.state = State::Chosen(pair, request().mpint(prime).mpint(generator));
+                self.state = State::Chosen(pair, request(self.group_bits).mpint(prime).mpint(generator));
                 Ok(Heard::Send(message))
             }
             (State::Chosen(pair, before), GEX_REPLY) => self.reply(number, fields, |theirs| {
@@ -138,7 +144,7 @@ impl Initiator {
     }
 }
 
-/// The sizes our client asks for.
-fn request() -> Message {
-    Message::part().u32(2048).u32(3072).u32(8192)
+/// The sizes our client asks for: the smallest and the largest are OpenSSH's.
+fn request(group_bits: u32) -> Message {
+    Message::part().u32(2048).u32(group_bits).u32(8192)
 }

@@ -13,7 +13,7 @@ fn random(seed: u8) -> Random {
 fn exchange(method: &'static Method) -> (Agreed, Agreed) {
     let (mut client_random, mut server_random) = (random(1), random(2));
     let mut server = Exchange::new(method, Groups::OPENSSH);
-    let (mut client, mut message) = Initiator::new(method, &mut client_random).expect("a start");
+    let (mut client, mut message) = Initiator::new(method, 3072, &mut client_random).expect("a start");
     for _ in 0..2 {
         let (number, fields) = message.0.split_first().expect("a number");
         let (number, fields) = match server.message(*number, fields, &mut server_random).expect("a step") {
