@@ -1,6 +1,9 @@
 //! Compression of payloads (RFC 4253 section 6.2): one zlib stream in each direction, flushed after
 //! each packet.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// Starts with the keys that it was agreed on with.
@@ -69,12 +72,48 @@ impl Inflate {
     }
 }
 
+/// The connections of one listener that compress, in either direction. Dropbear of 2025 lets anybody,
+/// before there is a login.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Compressing(Arc<AtomicUsize>);
+
+/// One of them; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Compressed(Arc<AtomicUsize>);
+
+impl Compressing {
+    /// One more, unless there are as many as there is memory for.
+    pub(crate) fn join(&self) -> Option<Compressed> {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        let joined = Compressed(self.0.clone());
+        (before < COMPRESSED_MAX).then_some(joined)
+    }
+}
+
+impl Drop for Compressed {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Connections of one listener that compress: some 50 MiB.
+const COMPRESSED_MAX: usize = 256;
 /// Bytes by which room for output grows.
 const STEP: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_compress_as_there_is_memory_for() {
+        let compressing = Compressing::default();
+        let mut all: Vec<_> = (0..COMPRESSED_MAX).filter_map(|_| compressing.join()).collect();
+        assert_eq!(all.len(), COMPRESSED_MAX);
+        assert!(compressing.join().is_none() && compressing.join().is_none());
+        all.pop();
+        assert!(compressing.join().is_some());
+    }
 
     #[test]
     fn what_was_compressed_comes_back_packet_by_packet() {

@@ -46,6 +46,7 @@ use serin_event::{Event, Tainted, kinds};
 use crate::conf::{Complaint, Conf};
 use crate::logins::Logins;
 use crate::{Listening, Service, settings};
+use compression::Compressing;
 use crowd::Crowd;
 use hostkey::HostKeys;
 use kexinit::{Offered, Shown};
@@ -123,6 +124,8 @@ struct Face {
     connections: AtomicU64,
     /// Connections that have not logged in.
     waiting: Crowd,
+    /// Connections that compress.
+    compressing: Compressing,
 }
 
 impl Face {
@@ -140,6 +143,7 @@ impl Face {
             timing_secret,
             connections: AtomicU64::new(0),
             waiting: Crowd::default(),
+            compressing: Compressing::default(),
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Journal {
     only_none: Option<Tainted>,
     /// Digests of what was reported and is not again.
     reported: Vec<Digest>,
+    /// Signatures that were checked.
+    checked: u8,
 }
 
 /// SHA-256 of several parts.
@@ -26,7 +28,7 @@ pub(super) type Digest = [u8; 32];
 
 impl Journal {
     pub(super) fn new(face: Arc<Face>, client: Arc<Client>) -> Self {
-        Self { face, client, only_none: None, reported: Vec::new() }
+        Self { face, client, only_none: None, reported: Vec::new(), checked: 0 }
     }
 
     /// Reports a request before anything is made of it, unless the client is asked something first.
@@ -113,6 +115,7 @@ impl Journal {
             event = event.with("BITS", i64::try_from(bits).unwrap_or(i64::MAX));
         }
         if key.signed
+            && self.may_check()
             && let Some(proved) = key::proved(key, &self.client.session_id)
         {
             event = event.with("PROVED", proved);
@@ -124,6 +127,13 @@ impl Journal {
     fn more_than_none(&mut self, user: &[u8]) {
         self.is_new(&[b"user", user]);
         self.only_none.take_if(|it| *it == Tainted::new(user, FIELD_MAX));
+    }
+
+    /// Whether one more signature is checked: that costs up to half a millisecond, and Dropbear takes
+    /// any number of keys.
+    fn may_check(&mut self) -> bool {
+        self.checked = self.checked.saturating_add(1);
+        self.checked <= CHECKED_MAX
     }
 
     /// Whether this was not noted yet on this connection, as far as that is remembered.
@@ -181,5 +191,8 @@ pub(super) fn digest(parts: &[&[u8]]) -> Digest {
 
 /// Bytes of a peer's words in an event: four times what OpenSSH takes for a password.
 pub(in crate::ssh) const FIELD_MAX: usize = 4096;
+/// Signatures that are checked on one connection: of the keys after these it is not known whether the
+/// client holds them.
+const CHECKED_MAX: u8 = 64;
 /// Events that are remembered, so that they are not reported again.
 const REPORTED_MAX: usize = 64;

@@ -355,6 +355,22 @@ fn every_key_is_reported_once_and_its_signature_once() {
     assert_eq!(talk.field("PROVED"), "false", "a signature of another session");
 }
 
+/// A client can ask for as many checks as it likes where the product does not count keys.
+#[test]
+fn signatures_are_checked_a_number_of_times_and_keys_always_reported() {
+    let mut talk = talk(DROPBEAR);
+    let proved: Vec<_> = (0..100_u8)
+        .map(|nth| {
+            let blob = Message::part().string("ssh-ed25519").string([nth; 32]).0;
+            let said = request("root", "publickey").boolean(true).string("ssh-ed25519").string(&blob);
+            let signature = Message::part().string("ssh-ed25519").string([nth; 64]).0;
+            assert_eq!(talk.says(50, said.string(signature))[0], "21111");
+            talk.field("PROVED")
+        })
+        .collect();
+    assert!(proved[..64].iter().all(|it| it == "false") && proved[64..].iter().all(|it| it == "null"));
+}
+
 #[test]
 fn keys_are_refused_however_they_look() {
     for (algorithm, blob, end) in [

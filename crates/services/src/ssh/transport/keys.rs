@@ -132,6 +132,7 @@ impl Ssh {
         self.sending.rekey(ours, self.kex.strict);
         self.compression = chosen.compression;
         if self.starts_with_keys(&self.compression[1]) {
+            self.make_room_to_compress()?;
             self.sending.compress();
         } else {
             self.sending.stop_compressing();
@@ -151,6 +152,7 @@ impl Ssh {
         let Some(next) = self.kex.next.take() else { return Ok(()) };
         self.receiving.rekey(next, self.kex.strict);
         if self.starts_with_keys(&self.compression[0]) {
+            self.make_room_to_compress()?;
             self.receiving.decompress();
         } else {
             self.receiving.stop_decompressing();

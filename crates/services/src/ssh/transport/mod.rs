@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serin_event::{Event, Tainted, kinds};
 
 use super::auth::Auth;
-use super::compression::{self, DELAYED};
+use super::compression::{self, Compressed, DELAYED};
 use super::crowd::Waiting;
 use super::identification::{self, Heard, Refusal};
 use super::kexinit::Shown;
@@ -59,6 +59,8 @@ pub(super) struct Ssh {
     kex: Kex,
     /// What both agreed on last: from the client to us, and back.
     compression: [String; 2],
+    /// Its place among those that compress.
+    compressed: Option<Compressed>,
     /// The hash of the first exchange; empty before.
     session_id: Vec<u8>,
     /// The blob of the host key that signed the first exchange, until somebody asks for a login.
@@ -187,6 +189,7 @@ impl Ssh {
             offered: None,
             kex: Kex::default(),
             compression: Default::default(),
+            compressed: None,
             session_id: Vec::new(),
             host_key: Vec::new(),
             held: Vec::new(),
@@ -433,6 +436,11 @@ impl Ssh {
         if message.0.first() == Some(&number::USERAUTH_SUCCESS) {
             self.waiting = None;
             let [to_us, from_us] = self.compression.clone();
+            if (to_us == DELAYED || from_us == DELAYED)
+                && let Err(Over(answer, reason)) = self.make_room_to_compress()
+            {
+                return self.leave(answer, reason, out);
+            }
             if to_us == DELAYED {
                 self.receiving.decompress();
             }
@@ -440,6 +448,15 @@ impl Ssh {
                 self.sending.compress();
             }
         }
+    }
+
+    /// Takes one of the places there are for connections that compress, unless it has one.
+    fn make_room_to_compress(&mut self) -> Result<(), Over> {
+        if self.compressed.is_none() {
+            self.compressed = self.face.compressing.join();
+        }
+        let full = Over::silently("more compressed connections than there is room for");
+        if self.compressed.is_some() { Ok(()) } else { Err(full) }
     }
 
     /// Whether a compression of this name starts with new keys.
