@@ -1,6 +1,8 @@
 //! An SSH client that asks for the same again and again on one connection: what each time costs the
 //! server, and after how many times it has had enough.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -33,18 +35,19 @@ pub(crate) async fn run(wear: &Wear) -> Result<Value> {
     while done < wear.count {
         ask(&mut talk, wear.with, done);
         sent += talk.out.len();
-        let answered = talk
-            .until(|heard| match (wear.with, heard) {
-                (What::Keys, Heard::Keys(_)) => true,
-                (_, Heard::Message(message)) => message.first() == Some(&USERAUTH_FAILURE),
-                _ => false,
-            })
-            .await;
-        if let Err(error) = answered {
-            end = Some(format!("{error:#}"));
+        let answered = talk.until(|heard| match (wear.with, heard) {
+            (What::Keys, Heard::Keys(_)) => true,
+            (_, Heard::Message(message)) => message.first() == Some(&USERAUTH_FAILURE),
+            _ => false,
+        });
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(Ok(())) => done += 1,
+            Ok(Err(error)) => end = Some(format!("{error:#}")),
+            Err(_) => end = Some("no answer".to_owned()),
+        }
+        if end.is_some() {
             break;
         }
-        done += 1;
     }
     let cpu = process::cpu_time(wear.pid).context("the process has ended")?.saturating_sub(cpu_before);
     // Below a hundred, the clock's 10 ms say nothing.
@@ -87,6 +90,9 @@ fn signed(bytes: usize, nth: u32) -> Vec<u8> {
     request.extend(field(&signature));
     request
 }
+
+/// For one answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
