@@ -21,7 +21,9 @@ pub(super) struct Channel {
     beyond: u32,
     /// The terminal's kind and size.
     pub(super) terminal: Option<(Tainted, String)>,
-    pub(super) environment: Vec<(Tainted, Value)>,
+    environment: Vec<(Tainted, Value)>,
+    /// Bytes that there is room for among the variables.
+    room: usize,
     pub(super) x11: bool,
     pub(super) stage: Stage,
     /// Whether something was asked for that was not reported yet.
@@ -56,6 +58,7 @@ impl Channel {
             beyond: 0,
             terminal: None,
             environment: Vec::new(),
+            room: ENVIRONMENT_MAX,
             x11: false,
             stage: Stage::Waiting,
             unreported: false,
@@ -63,6 +66,16 @@ impl Channel {
             input: Vec::new(),
             sent: 0,
         }
+    }
+
+    /// Keeps a variable of the client's; one that was set before is set anew.
+    pub(super) fn set(&mut self, name: &[u8], value: &[u8]) {
+        let Some(left) = self.room.checked_sub(name.len().saturating_add(value.len())) else { return };
+        self.room = left;
+        let name = Tainted::new(name, ENVIRONMENT_MAX);
+        self.environment.retain(|(it, _)| *it != name);
+        self.environment.push((name, Tainted::new(value, ENVIRONMENT_MAX).into()));
+        self.unreported |= self.stage == Stage::Waiting;
     }
 
     /// Answers a request, where an answer is wanted.
@@ -171,5 +184,8 @@ impl Channel {
     }
 }
 
+/// Bytes kept of one channel's variables, names and values together: they stand beside each of its
+/// requests in an event.
+const ENVIRONMENT_MAX: usize = 4096;
 /// Bytes kept of what a client sends to a session.
 const INPUT_MAX: usize = 4096;

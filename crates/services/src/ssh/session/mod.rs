@@ -446,11 +446,7 @@ impl Session {
             b"env" => {
                 let (variable, value) = (fields.text("name"), fields.text("value"));
                 fields.end();
-                if channel.environment.len() < VARIABLES_MAX {
-                    let value = Tainted::new(value, VALUE_MAX).into();
-                    channel.environment.push((Tainted::new(variable, NAME_MAX), value));
-                    channel.unreported |= channel.stage == Stage::Waiting;
-                }
+                channel.set(variable, value);
                 (!self.ends(fields, wants))
                     .then(|| channel.stage == Stage::Waiting && takes_variable(self.face.profile, variable))
             }
@@ -545,7 +541,5 @@ const PROOFS_MAX: usize = 8;
 const NAME_MAX: usize = 256;
 /// Bytes of a variable's value or a terminal's kind.
 const VALUE_MAX: usize = 1024;
-/// Variables that are kept of one channel.
-const VARIABLES_MAX: usize = 32;
 /// Names of unusual requests that are reported.
 const REPORTED_MAX: usize = 32;

@@ -189,6 +189,21 @@ fn a_terminal_and_variables_stand_beside_the_program() {
 }
 
 #[test]
+fn variables_are_kept_once_each_and_as_far_as_there_is_room() {
+    let mut talk = talk(DEBIAN).opened();
+    for value in ["C", "de_DE.UTF-8"] {
+        talk.says(98, request("env").string("LANG").string(value));
+    }
+    for nth in 0..100 {
+        talk.says(98, request("env").string(format!("LC_{nth}")).string("x".repeat(1000)));
+    }
+    talk.says(98, request("shell"));
+    let details = talk.told()[0].1.clone();
+    assert_eq!(details.matches(r#""LANG": "de_DE.UTF-8""#).count(), 1, "{details}");
+    assert_eq!((details.matches("LANG").count(), details.matches("LC_").count()), (1, 4), "{details}");
+}
+
+#[test]
 fn a_terminal_alone_is_reported_at_the_end() {
     let mut talk = talk(DEBIAN).opened();
     talk.says(98, pty());
