@@ -122,6 +122,11 @@ impl Auth {
         true
     }
 
+    /// A `USERAUTH_REQUEST` that came too late to be answered: it is reported.
+    pub(super) fn overhear(&mut self, payload: &[u8], wants: &mut Vec<Want>) {
+        self.journal.request(&Request::read(payload), false, false, wants);
+    }
+
     /// The connection is over: reports what was not worth an event until now.
     pub(super) fn closed(&mut self, wants: &mut Vec<Want>) {
         self.unanswered(wants);

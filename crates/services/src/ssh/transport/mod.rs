@@ -122,7 +122,7 @@ impl Dialogue for Ssh {
     }
 
     fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken> {
-        let mut rest = bytes;
+        let (mut rest, mut readable) = (bytes, true);
         if self.stage == Stage::Identification {
             rest = self.identification(rest, out);
         }
@@ -134,11 +134,17 @@ impl Dialogue for Ssh {
                         self.leave(answer, reason, out);
                     }
                 }
-                Err(fault) => self.fault(fault, out),
+                Err(fault) => {
+                    self.fault(fault, out);
+                    readable = false;
+                }
             }
         }
         if self.stage == Stage::Over {
             self.end(rest.len(), out);
+            if readable {
+                self.overhear(rest, out);
+            }
         }
         Ok(if self.stage == Stage::Over { &[] } else { rest })
     }
@@ -155,12 +161,7 @@ impl Dialogue for Ssh {
         if let Some(auth) = &mut self.auth {
             auth.closed(&mut wants);
         }
-        for want in wants {
-            if let Want::Report(event) = want {
-                self.told = true;
-                out.report(event);
-            }
-        }
+        self.report(wants, out);
         if self.stage == Stage::Identification {
             self.reason = Some("no whole identification came");
         }
@@ -225,6 +226,28 @@ impl Ssh {
             out.push(Action::Reset);
         }
         out.close();
+    }
+
+    /// Reports the logins that a client has sent already and that nobody answers any more.
+    fn overhear(&mut self, mut rest: &[u8], out: &mut Actions) {
+        let Some(auth) = self.auth.as_mut().filter(|it| !it.accepted()) else { return };
+        let mut wants = Vec::new();
+        while let Ok(Some(payload)) = self.receiving.packet(&mut rest) {
+            if let [number::USERAUTH_REQUEST, fields @ ..] = payload.as_slice() {
+                auth.overhear(fields, &mut wants);
+            }
+        }
+        self.report(wants, out);
+    }
+
+    /// Reports the events among what is wanted.
+    fn report(&mut self, wants: Vec<Want>, out: &mut Actions) {
+        for want in wants {
+            if let Want::Report(event) = want {
+                self.told = true;
+                out.report(event);
+            }
+        }
     }
 
     fn leave(&mut self, answer: Answer, reason: &'static str, out: &mut Actions) {

@@ -109,7 +109,7 @@ fn passwords() -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[test]
-fn a_thousand_passwords_at_once_are_refused_one_by_one_and_no_more_than_are_allowed() {
+fn of_a_thousand_passwords_at_once_a_few_are_answered_and_all_are_reported() {
     for (version, refused, parting, least) in
         [(DEBIAN, 5, Some("Too many authentication failures"), 6.0_f64), (DROPBEAR, 9, None, 2.5)]
     {
@@ -119,7 +119,7 @@ fn a_thousand_passwords_at_once_are_refused_one_by_one_and_no_more_than_are_allo
         assert_eq!(talk.count(number::USERAUTH_FAILURE), refused);
         let last = talk.heard.last().filter(|it| it[0] == number::DISCONNECT).cloned();
         assert_eq!(last, parting.map(|it| client::disconnect(2, it)));
-        assert_eq!(talk.events(4002), refused + 1, "{version}: as many as were looked at");
+        assert_eq!(talk.events(4002), 1000, "{version}: all that were shown");
         assert!(talk.waited >= Duration::from_secs_f64(least), "{version}: {:?}", talk.waited);
     }
 }
