@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use serin_tests::{Outcome, Sensor, client_in};
+use serin_tests::{Outcome, Sensor, Setup, client_in};
 
 use super::{
     DEBIAN, DENIED, apart, debian, each, login, logins, own_version, speaking_as, ssh, with_password,
@@ -58,9 +58,9 @@ fn answering(sensor: &Sensor, options: &[&str]) -> (Outcome, String) {
 
 /// Distributions switch it off; their servers refuse it at once.
 #[test]
-fn keyboard_interactive_asks_where_the_claimed_server_does() {
-    let try_it = |version: &str| {
-        let sensor = speaking_as(version).start();
+fn keyboard_interactive_asks_where_it_is_switched_on() {
+    let try_it = |setup: Setup| {
+        let sensor = setup.start();
         let apart = apart(sensor.port("ssh"));
         let mut all = vec!["ssh", "-o", "PreferredAuthentications=keyboard-interactive"];
         all.extend(apart.iter().map(String::as_str));
@@ -68,11 +68,11 @@ fn keyboard_interactive_asks_where_the_claimed_server_does() {
         let outcome = with_password(sensor.folder(), "hunter2", &all);
         (sensor, outcome)
     };
-    let (sensor, outcome) = try_it("SSH-2.0-OpenSSH_9.7");
+    let (sensor, outcome) = try_it(speaking_as(DEBIAN).with("ssh.keyboard_interactive", true));
     assert_eq!(outcome.status, 5, "{outcome:?}");
     assert_eq!(logins(&sensor, 1), [("root".to_owned(), "hunter2".to_owned())]);
     assert_eq!(sensor.details(4002)[0]["METHOD"], "keyboard-interactive");
-    let (sensor, outcome) = try_it(DEBIAN);
+    let (sensor, outcome) = try_it(speaking_as(DEBIAN));
     assert_eq!((outcome.status, outcome.err.trim()), (255, DENIED), "{outcome:?}");
     assert_eq!(sensor.wait_for(21112, 1).len(), 1, "the attempt without an answer");
     assert_eq!(logins(&sensor, 0), []);

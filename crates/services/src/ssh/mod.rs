@@ -92,6 +92,9 @@ settings! { "ssh" {
     /// Seconds until a wrong password is refused, varied as PAM does, where the claimed server lets
     /// a client wait; 0 refuses at once.
     login_delay: Duration = Duration::from_secs(2);
+    /// Also ask for a password by keyboard-interactive where the claimed server does not do so by
+    /// default, as one with `KbdInteractiveAuthentication yes` does.
+    keyboard_interactive: bool = false;
     /// Turn some away, as a default OpenSSH does, while ten or more connections have not logged in
     /// (`MaxStartups 10:30:100`). Off, everybody is heard out.
     turn_away: bool = false;
@@ -109,6 +112,8 @@ fn build(conf: &Conf) -> Result<Vec<Listening>, Vec<Complaint>> {
 pub fn servers() -> impl Iterator<Item = (&'static str, &'static str)> {
     profile::all().map(|it| (it.name, it.identification))
 }
+
+const KEYBOARD_INTERACTIVE: &str = "keyboard-interactive";
 
 /// What all connections share.
 struct Face {
@@ -145,6 +150,18 @@ impl Face {
             waiting: Crowd::default(),
             compressing: Compressing::default(),
         }
+    }
+
+    /// The authentication methods that a refusal names.
+    fn methods(&self) -> impl Iterator<Item = &'static str> {
+        let asked = KEYBOARD_INTERACTIVE;
+        let more = self.settings.keyboard_interactive && !self.profile.methods.contains(&asked);
+        self.profile.methods.iter().copied().chain(more.then_some(asked))
+    }
+
+    /// Whether keyboard-interactive asks for anything: without PAM, OpenSSH has nobody to ask.
+    fn asks(&self) -> bool {
+        self.profile.pam || self.settings.keyboard_interactive
     }
 
     /// The number of a new connection, from 1.

@@ -263,7 +263,7 @@ impl Auth {
     }
 
     fn offers(&self, method: &str) -> bool {
-        self.face.profile.methods.contains(&method)
+        self.face.methods().any(|it| it == method)
     }
 
     /// Whether the claimed server ends over a message like this.
@@ -293,7 +293,7 @@ impl Auth {
             How::Interactive(_) if !self.offers("keyboard-interactive") => Outcome::Refused(What::Other),
             How::Interactive(_) if broken => Outcome::Broken,
             How::Interactive(_) if !self.openssh() => Outcome::Asked,
-            How::Interactive(submethods) if self.face.profile.pam && pam(submethods) => Outcome::Asked,
+            How::Interactive(submethods) if self.face.asks() && pam(submethods) => Outcome::Asked,
             How::Other if broken && std::str::from_utf8(request.method).is_ok_and(|it| self.offers(it)) => {
                 Outcome::Broken
             }
@@ -369,7 +369,7 @@ impl Auth {
                 if self.failures >= self.face.profile.max_tries {
                     return self.give_up(account, wants);
                 }
-                let methods = self.face.profile.methods.iter().copied();
+                let methods = self.face.methods();
                 let failure = Message::new(number::USERAUTH_FAILURE).names(methods).boolean(false);
                 wants.push(Want::Send(failure));
             }
