@@ -290,6 +290,7 @@ impl Running {
                 let console = self.console_problem();
                 let unavailable = self.sensor.take_host_keys(made, &self.config).await;
                 self.unavailable = unavailable.into_iter().chain(console).collect();
+                self.make_host_keys();
                 self.refresh_view();
                 self.tell_alarms().await;
             }
