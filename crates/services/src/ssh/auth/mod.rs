@@ -182,6 +182,14 @@ impl Auth {
             && self.offers("keyboard-interactive")
             && !self.breaks(request.faults);
         self.journal.request(&request, accepted, asks, wants);
+        self.decide(&request, accepted, wants);
+        if asks && self.asked.is_none() {
+            self.journal.method(request.user, request.method, None, wants);
+        }
+    }
+
+    /// What becomes of a request that is reported.
+    fn decide(&mut self, request: &Request<'_>, accepted: bool, wants: &mut Vec<Want>) {
         let texts = if self.openssh() { &HEAD[..] } else { &["user name"] };
         let broken = request.faults.short.is_some_and(|it| HEAD.contains(&it))
             || request.faults.nul.is_some_and(|it| texts.contains(&it));
@@ -189,14 +197,14 @@ impl Auth {
             return self.close(wants);
         }
         let greeting = if self.attempts == 0 { self.greeting() } else { Vec::new() };
-        if self.changes(&request, wants) {
+        if self.changes(request, wants) {
             return;
         }
         if self.attempts >= ATTEMPTS_MAX {
             return self.give_up(request.account(), wants);
         }
         self.attempts = self.attempts.saturating_add(1);
-        let outcome = self.judge(&request, accepted);
+        let outcome = self.judge(request, accepted);
         self.carry_out(outcome, request.account(), request.how == How::Nothing, greeting, wants);
     }
 

@@ -433,6 +433,31 @@ fn a_question_is_asked_where_it_is_offered() {
 }
 
 #[test]
+fn who_is_not_asked_after_all_is_reported_at_once() {
+    let asks = || {
+        let mut talk = fresh(face(DEBIAN, &[("ssh.keyboard_interactive", true.into())]));
+        talk.says(5, Message::part().string("ssh-userauth"));
+        talk
+    };
+    let ask = |user, device: &str| request(user, "keyboard-interactive").string("").string(device);
+    let mut talk = asks();
+    let seen = talk.says(50, ask("root", "skey"));
+    assert!(seen.contains(&"21112".to_owned()), "a device that is not there: {seen:?}");
+    talk.says(50, ask("root", "pam"));
+    talk.says(50, ask("admin", "pam"));
+    let users = talk.wants.iter().filter_map(|it| match it {
+        Want::Report(event) => Some(event.logdata()),
+        _ => None,
+    });
+    let users: Vec<_> = users.collect();
+    assert!(
+        users[0].contains("root") && users[1].contains("admin"),
+        "whose question stood, and another: {users:?}"
+    );
+    assert!(talk.closed().is_empty());
+}
+
+#[test]
 fn answers_are_recorded_however_many_there_are() {
     let ask = |talk: &mut Talk| talk.says(50, request("admin", "keyboard-interactive").string("").string(""));
     let mut talk = talk(CISCO);
