@@ -295,14 +295,11 @@ impl Ssh {
                     Refusal::Version => (profile.other_version, "another version of the protocol"),
                     Refusal::Scanner => (None, "a scanner that is hung up on"),
                 };
-                let words = words.unwrap_or_default();
-                if unread.is_empty() {
-                    out.send(words.as_bytes());
-                } else {
+                out.send(words.unwrap_or_default().as_bytes());
+                if !unread.is_empty() {
                     // A server that stops reading in the middle resets the connection. OpenSSH writes
-                    // CR LF on its own, which waits until the words are acknowledged (RFC 896), and
-                    // that is too late; before 8.0 it wrote all at once.
-                    out.send(words.strip_suffix("\r\n").unwrap_or(words).as_bytes());
+                    // CR LF on its own, so that the reset overtakes it where the client is slow to
+                    // acknowledge; most see it.
                     out.push(Action::Reset);
                 }
                 self.over(reason);
