@@ -11,11 +11,12 @@ use super::key;
 use super::request::{Faults, How, Key, Request};
 
 /// Reports requests, each as soon as it comes. Keys and unusual methods are reported once; `none`,
-/// with which many clients begin, at the end and only where nothing else was tried for its user.
+/// with which many clients begin, at the end or with the next name, and only where nothing else was
+/// tried for its user.
 pub(super) struct Journal {
     face: Arc<Face>,
     client: Arc<Client>,
-    /// Who was asked about with `none` and with nothing else.
+    /// Who was asked about last with `none`, and with nothing else.
     only_none: Option<Tainted>,
     /// Digests of what was reported and is not again.
     reported: Vec<Digest>,
@@ -47,7 +48,8 @@ impl Journal {
             How::Key(key) => self.key(key, user, wants),
             How::Nothing if request.faults == Faults::default() => {
                 if self.is_new(&[b"user", user]) {
-                    self.only_none.get_or_insert_with(|| Tainted::new(user, FIELD_MAX));
+                    let before = self.only_none.replace(Tainted::new(user, FIELD_MAX));
+                    self.none(before, wants);
                 }
             }
             How::Interactive(_) if asks => {}
@@ -93,7 +95,13 @@ impl Journal {
 
     /// The connection is over.
     pub(super) fn closed(&mut self, wants: &mut Vec<Want>) {
-        if let Some(user) = self.only_none.take() {
+        let user = self.only_none.take();
+        self.none(user, wants);
+    }
+
+    /// Reports who was asked about with nothing but `none`.
+    fn none(&self, user: Option<Tainted>, wants: &mut Vec<Want>) {
+        if let Some(user) = user {
             let event = self.client.tell(&self.face, Event::new(&kinds::SSH_METHOD));
             wants.push(Want::Report(event.with("METHOD", "none").with("USERNAME", user)));
         }

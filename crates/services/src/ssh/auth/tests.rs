@@ -433,6 +433,16 @@ fn a_question_is_asked_where_it_is_offered() {
 }
 
 #[test]
+fn each_name_that_only_none_was_tried_for_is_reported() {
+    let mut talk = talk(DEBIAN);
+    talk.says(50, request("root", "none"));
+    assert_eq!(talk.says(50, request("admin", "none"))[0], "21112");
+    assert_eq!(talk.field("USERNAME"), r#""root""#);
+    assert_eq!(talk.closed(), ["21112"]);
+    assert_eq!(talk.field("USERNAME"), r#""admin""#);
+}
+
+#[test]
 fn who_is_not_asked_after_all_is_reported_at_once() {
     let asks = || {
         let mut talk = fresh(face(DEBIAN, &[("ssh.keyboard_interactive", true.into())]));
