@@ -105,7 +105,13 @@ impl Auth {
     pub(super) fn message(&mut self, number: u8, payload: &[u8], wants: &mut Vec<Want>) -> bool {
         match &mut self.stage {
             Stage::Over => return true,
-            Stage::Accepted(session) => return session.message(number, payload, wants),
+            Stage::Accepted(session) => {
+                let known = session.message(number, payload, wants);
+                if number == number::USERAUTH_REQUEST {
+                    self.overhear(payload, wants);
+                }
+                return known;
+            }
             Stage::Start | Stage::Requests => {}
         }
         let started = matches!(self.stage, Stage::Requests) || !self.openssh();
@@ -122,7 +128,8 @@ impl Auth {
         true
     }
 
-    /// A `USERAUTH_REQUEST` that came too late to be answered: it is reported.
+    /// A `USERAUTH_REQUEST` that nobody heeds, because the server is about to hang up or has let
+    /// somebody in: it is reported.
     pub(super) fn overhear(&mut self, payload: &[u8], wants: &mut Vec<Want>) {
         self.journal.request(&Request::read(payload), false, false, wants);
     }

@@ -407,8 +407,9 @@ impl Ssh {
             self.auth = self.client().map(|client| Box::new(Auth::new(self.face.clone(), client, self.seed)));
         }
         let known = self.auth.as_mut().is_some_and(|it| it.message(kind, fields, &mut wants));
+        // What is not understood may be worth an event all the same.
+        self.fulfil(wants, out);
         if known {
-            self.fulfil(wants, out);
             return Ok(());
         }
         match unexpected::answer(self.face.profile, self.phase(), kind) {

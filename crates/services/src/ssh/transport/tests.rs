@@ -180,3 +180,23 @@ fn newer_openssh_gives_up_to_four_seconds_more() {
     let newer = "SSH-2.0-OpenSSH_10.0p2 Debian-7+deb13u4";
     assert_eq!([0, 3999, 4000].map(|it| millis(newer, it)), [120_000, 123_999, 120_000]);
 }
+
+#[test]
+fn a_password_before_its_service_is_not_understood_and_yet_reported() {
+    let mut talk = Talk::new(DEBIAN);
+    talk.say_all([client::password("root", "early")]);
+    assert_eq!(talk.count(number::UNIMPLEMENTED), 1);
+    assert_eq!(talk.events(4002), 1);
+}
+
+#[test]
+fn a_password_after_a_login_is_reported() {
+    for (version, unimplemented) in [(DEBIAN, 1), (DROPBEAR, 0)] {
+        let mut talk = Talk::new(version);
+        let passwords = ["in", "other"].map(|it| client::password("root", it));
+        talk.say_all([client::service_request("ssh-userauth")].into_iter().chain(passwords));
+        assert_eq!(talk.count(number::USERAUTH_SUCCESS), 1, "{version}");
+        assert_eq!((talk.count(number::UNIMPLEMENTED), talk.events(4002)), (unimplemented, 2), "{version}");
+        assert!(!talk.ended, "{version}");
+    }
+}
