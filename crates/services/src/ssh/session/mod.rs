@@ -401,6 +401,8 @@ impl Session {
         }
         let at = usize::try_from(id).unwrap_or(usize::MAX);
         let Some(mut channel) = self.channels.get_mut(at).and_then(Option::take) else {
+            let what = if matches!(name, b"exec" | b"subsystem") { fields.text("command") } else { &[] };
+            wants.push(Want::Report(self.event(name, what)));
             return self.disconnect(format!("server_input_channel_req: unknown channel {id}"), wants);
         };
         let outcome = self.ask(&mut channel, name, reply, fields, wants);

@@ -204,6 +204,15 @@ fn variables_are_kept_once_each_and_as_far_as_there_is_room() {
 }
 
 #[test]
+fn a_command_on_a_channel_that_is_not_open_is_reported() {
+    let mut talk = talk(DEBIAN);
+    let seen = talk.says(98, request("exec").string("id"));
+    assert_eq!(seen, ["DISCONNECT server_input_channel_req: unknown channel 0"]);
+    let told = talk.told();
+    assert!(told[0].0.contains(r#""COMMAND": "id""#) && told.len() == 1, "{told:?}");
+}
+
+#[test]
 fn a_terminal_alone_is_reported_at_the_end() {
     let mut talk = talk(DEBIAN).opened();
     talk.says(98, pty());
