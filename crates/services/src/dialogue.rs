@@ -158,6 +158,12 @@ pub trait Dialogue: Send {
     /// When the peer broke a limit; the connection ends and an event names the limit.
     fn input<'b>(&mut self, bytes: &'b [u8], out: &mut Actions) -> Result<&'b [u8], Broken>;
 
+    /// Whether taking more input may mean milliseconds of computing. Of such calls only so many run at
+    /// once that other services stay quick; a dialogue that says so takes one message per call.
+    fn laborious(&self) -> bool {
+        false
+    }
+
     /// TLS, asked for with [`Action::StartTls`], is now spoken.
     fn secured(&mut self, _tls: &TlsPeer, _out: &mut Actions) {}
 

@@ -17,6 +17,7 @@ use serin_event::{Event, Tainted, kinds};
 use serin_services::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opening, TlsPeer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::clock;
@@ -62,6 +63,14 @@ fn secret() -> Result<[u8; 32], End> {
     aws_lc_rs::rand::fill(&mut bytes)
         .map_err(|_| End::Closed(Closed::ByLimit("no random numbers to be had")))?;
     Ok(bytes)
+}
+
+/// Waits until a connection may compute for long, or must leave.
+async fn turn(seat: &Seat) -> Result<Option<OwnedSemaphorePermit>, End> {
+    tokio::select! {
+        why = seat.told() => Err(End::Closed(Closed::ByLimit(why))),
+        turn = seat.turn() => Ok(turn),
+    }
 }
 
 struct Talk {
@@ -164,6 +173,8 @@ impl Talk {
 
     /// Hands what is held to the dialogue. Where it uses a part, it is asked again about the rest.
     async fn feed(&mut self, stream: &mut Stream) -> Result<(), End> {
+        let laborious = self.dialogue.as_ref().is_some_and(|it| it.laborious());
+        let turn = if laborious { Box::pin(turn(&self.seat)).await? } else { None };
         let held = std::mem::take(&mut self.held);
         let mut outcome = Ok(0);
         self.call(|talk| {
@@ -171,6 +182,7 @@ impl Talk {
                 outcome = dialogue.input(&held, &mut talk.out).map(<[u8]>::len);
             }
         })?;
+        drop(turn);
         let limit = match outcome {
             // Whole messages that are left for later are no unfinished one.
             Ok(rest) if rest <= self.port.service.backlog || rest < held.len() => {

@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// All connections of a sensor.
 pub(crate) struct Seats {
@@ -20,6 +21,8 @@ pub(crate) struct Seats {
     /// Bytes that wait: answers that peers have not read yet, and messages of theirs that are not
     /// whole yet.
     held: AtomicUsize,
+    /// How many may compute for milliseconds at one time.
+    laborious: Arc<Semaphore>,
     taken: Mutex<Taken>,
 }
 
@@ -73,6 +76,7 @@ impl Seats {
             per_source: per_source.into(),
             started: Instant::now(),
             held: AtomicUsize::new(0),
+            laborious: Arc::new(Semaphore::new(processors().saturating_sub(1).max(1))),
             taken: Mutex::default(),
         })
     }
@@ -141,6 +145,10 @@ impl Seats {
     }
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Whom an address stands for: an IPv6 host has a whole /64 to come from.
 pub(crate) fn host_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -193,6 +201,12 @@ impl Seat {
         poll_fn(|cx| self.told_to_leave(cx.waker()).map_or(Poll::Pending, Poll::Ready)).await
     }
 
+    /// Waits for its turn to compute for milliseconds: one processor is left to everybody else.
+    /// Those who ask for much then wait for each other, and no login at another service does.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.seats.laborious.clone().acquire_owned().await.ok()
+    }
+
     /// Room for so many bytes until they are sent or used; `None`: as much waits for all peers
     /// together as is held.
     pub(crate) fn hold(&self, bytes: usize) -> Option<Held> {
@@ -239,6 +253,9 @@ pub(super) const HELD_MAX: usize = 128 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::Context;
+
     use super::*;
 
     fn source(last: u8) -> IpAddr {
@@ -296,6 +313,24 @@ mod tests {
         assert!(first.is_some() && seat.hold(1).is_none());
         drop(first);
         assert!(seat.hold(1).is_some());
+    }
+
+    #[test]
+    fn who_computes_long_waits_until_a_processor_is_left_over() {
+        let seats = Seats::new(0, 0);
+        let seat = seats.take(source(1), 0).unwrap();
+        let ready = |turn: Pin<&mut dyn Future<Output = _>>| match turn
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(turn) => turn,
+            Poll::Pending => None,
+        };
+        let mut taken: Vec<_> = (1..processors().max(2)).map(|_| ready(pin!(seat.turn()))).collect();
+        assert!(taken.iter().all(Option::is_some));
+        let mut next = pin!(seat.turn());
+        assert!(ready(next.as_mut()).is_none());
+        taken.pop();
+        assert!(ready(next).is_some());
     }
 
     #[test]

@@ -19,6 +19,11 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// Bytes of the prime.
+    pub(super) fn size(self) -> usize {
+        self.prime.len() / 2
+    }
+
     /// The prime, big-endian.
     pub(super) fn prime(self) -> Vec<u8> {
         let digits = self.prime.as_bytes().chunks(2);

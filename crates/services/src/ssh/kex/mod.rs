@@ -26,6 +26,9 @@ use super::random::Random;
 use super::wire::Message;
 use crate::wire::Reader;
 
+/// Bytes of a prime from which on an exchange takes milliseconds.
+const LABORIOUS: usize = 3072 / 8;
+
 /// One key exchange method.
 #[derive(Debug)]
 pub(crate) struct Method {
@@ -218,6 +221,16 @@ impl Exchange {
     pub(crate) fn new(method: &'static Method, groups: Groups) -> Self {
         let state = if let Kind::GroupExchange = method.kind { State::Request } else { State::Public };
         Self { method, groups, state }
+    }
+
+    /// Whether a public value means milliseconds of computing: a group of 3,072 bits or more, or of
+    /// any size that the client likes.
+    pub(crate) fn laborious(&self) -> bool {
+        match self.method.kind {
+            Kind::Group(group) => group.size() >= LABORIOUS,
+            Kind::GroupExchange => true,
+            Kind::Curve(_) | Kind::Hybrid(_) => false,
+        }
     }
 
     /// Takes a message between 30 and 49, without its number. Everything costly happens in the one

@@ -340,3 +340,19 @@ fn secrets_are_those_of_another_implementation() {
         assert_eq!(digits.concat(), expected, "{method}");
     }
 }
+
+#[test]
+fn what_takes_milliseconds_is_known_before_it_is_computed() {
+    for (name, laborious) in [
+        ("diffie-hellman-group14-sha256", false),
+        ("diffie-hellman-group15-sha512", true),
+        ("diffie-hellman-group18-sha512", true),
+        ("diffie-hellman-group-exchange-sha256", true),
+        ("ecdh-sha2-nistp521", false),
+        ("mlkem768x25519-sha256", false),
+    ] {
+        let method = find(name.as_bytes()).unwrap();
+        let groups = Groups { min: 2048, max: 8192, old_request: false };
+        assert_eq!(Exchange::new(method, groups).laborious(), laborious, "{name}");
+    }
+}

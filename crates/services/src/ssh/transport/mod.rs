@@ -4,9 +4,9 @@
 //! keys of the moment. Faults are answered as the product answers them: OpenSSH hangs up on most
 //! without a word, Dropbear on all.
 
-mod keys;
 #[cfg(test)]
-mod strict_tests;
+mod exchange_tests;
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +18,7 @@ use super::auth::Auth;
 use super::compression::{self, Compressed, DELAYED};
 use super::crowd::Waiting;
 use super::identification::{self, Heard, Refusal};
+use super::kex::Exchange;
 use super::kexinit::Shown;
 use super::packet::{self, Receiving, Sending};
 use super::profile::Product;
@@ -139,6 +140,9 @@ impl Dialogue for Ssh {
                     readable = false;
                 }
             }
+            if self.laborious() {
+                break;
+            }
         }
         if self.stage == Stage::Over {
             self.end(rest.len(), out);
@@ -147,6 +151,10 @@ impl Dialogue for Ssh {
             }
         }
         Ok(if self.stage == Stage::Over { &[] } else { rest })
+    }
+
+    fn laborious(&self) -> bool {
+        self.kex.exchange.as_ref().is_some_and(Exchange::laborious)
     }
 
     fn timer(&mut self, out: &mut Actions) {

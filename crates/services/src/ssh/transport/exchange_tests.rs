@@ -1,4 +1,5 @@
-//! Messages that break the order of a strict key exchange, as measured against OpenSSH 9.2 sshd.
+//! The first key exchange: messages that break its strict order, as measured against OpenSSH 9.2 sshd,
+//! and what takes long.
 
 use crate::dialogue::{Action, Actions, Dialogue};
 use crate::replay::{host_keys, opened};
@@ -72,4 +73,19 @@ fn what_is_not_of_the_transport_ends_every_first_exchange_without_a_word() {
     for methods in ["curve25519-sha256,kex-strict-c-v00@openssh.com", "curve25519-sha256"] {
         assert_eq!(answer(methods, number::USERAUTH_REQUEST), (Vec::new(), true), "{methods}");
     }
+}
+
+#[test]
+fn what_takes_long_to_compute_is_a_call_of_its_own() {
+    let mut conf = crate::Conf::new();
+    conf.set_host_keys(host_keys());
+    let server = (SERVICE.build)(&conf).unwrap().remove(0);
+    let (mut talk, mut out) = opened(&server, false);
+    let public = packet(&Message::new(number::KEX_FIRST).mpint(&[7; 1000]));
+    let all = [b"SSH-2.0-x\r\n", &packet(&kexinit("diffie-hellman-group18-sha512"))[..], &public].concat();
+    assert_eq!(talk.input(&all, &mut out), Ok(&public[..]));
+    assert!(talk.laborious());
+    let (sent, _) = said(talk.as_mut(), &public, &mut out);
+    assert_eq!(sent.get(5), Some(&31));
+    assert!(!talk.laborious());
 }
