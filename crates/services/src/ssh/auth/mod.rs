@@ -39,6 +39,8 @@ pub(crate) struct Auth {
     late_ext_info: Option<Message>,
     pace: Pace,
     stage: Stage,
+    /// Whether it was reported who asks for the service, and nobody has asked for a login since.
+    introduced: bool,
     /// Whom the first request was for.
     first: Option<First>,
     attempts: u32,
@@ -90,6 +92,7 @@ impl Auth {
             late_ext_info,
             pace,
             stage: Stage::Start,
+            introduced: false,
             first: None,
             attempts: 0,
             failures: 0,
@@ -156,6 +159,14 @@ impl Auth {
         self.openssh() && self.face.profile.version >= (major, minor)
     }
 
+    fn introduction(&self) -> Event {
+        let event = Event::new(&kinds::SSH_VERSION)
+            .with("LOCALVERSION", self.face.settings.version.clone())
+            .with("REMOTEVERSION", self.client.identification.clone())
+            .with("SESSION", self.client.session.to_string());
+        self.client.offered.tell(event)
+    }
+
     fn service(&mut self, payload: &[u8], wants: &mut Vec<Want>) {
         let mut fields = Fields::new(payload);
         let service = if self.openssh() { fields.text("service") } else { fields.string("service") };
@@ -168,11 +179,9 @@ impl Auth {
             if matches!(self.stage, Stage::Start) {
                 self.stage = Stage::Requests;
             }
-            let event = Event::new(&kinds::SSH_VERSION)
-                .with("LOCALVERSION", self.face.settings.version.clone())
-                .with("REMOTEVERSION", self.client.identification.clone())
-                .with("SESSION", self.client.session.to_string());
-            wants.push(Want::Report(self.client.offered.tell(event)));
+            if !std::mem::replace(&mut self.introduced, true) {
+                wants.push(Want::Report(self.introduction()));
+            }
             wants.push(Want::Send(Message::new(number::SERVICE_ACCEPT).string(service)));
         } else if self.openssh() {
             self.disconnect(&[b"bad service request ", service], wants);
@@ -182,6 +191,7 @@ impl Auth {
     }
 
     fn request(&mut self, payload: &[u8], wants: &mut Vec<Want>) {
+        self.introduced = false;
         let request = Request::read(payload);
         self.unanswered(wants);
         let accepted = self.accepts(&request);
