@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serin_event::kinds;
-use serin_event::{Event, Tainted, Value};
+use serin_event::{Event, Tainted};
 
+use super::super::fields::Faults;
+use super::super::tell::{FIELD_MAX, tell};
 use super::super::{Client, Face, Want};
 use super::key;
-use super::request::{Faults, How, Key, Request};
+use super::request::{How, Key, Request};
 
 /// Reports requests, each as soon as it comes. Keys and unusual methods are reported once; `none`,
 /// with which many clients begin, at the end or with the next name, and only where nothing else was
@@ -157,34 +159,6 @@ impl Journal {
     }
 }
 
-impl Client {
-    /// Adds to an event of these what is known of the client.
-    pub(in crate::ssh) fn tell(&self, face: &Face, event: Event) -> Event {
-        let event = if event.kind.declares("LOCALVERSION") {
-            event
-                .with("LOCALVERSION", face.settings.version.clone())
-                .with("REMOTEVERSION", self.identification.clone())
-        } else {
-            event
-        };
-        event.with("HASSH", self.offered.hassh.clone()).with("SESSION", self.session.to_string())
-    }
-}
-
-/// Adds a peer's words to an event, and how long those were that had to be cut.
-pub(in crate::ssh) fn tell(event: Event, said: &[(&'static str, &[u8])]) -> Event {
-    let mut cut = Vec::new();
-    let mut event = event;
-    for &(name, bytes) in said {
-        if bytes.len() > FIELD_MAX {
-            let whole = Value::Number(i64::try_from(bytes.len()).unwrap_or(i64::MAX));
-            cut.push((Tainted::new(name.as_bytes(), FIELD_MAX), whole));
-        }
-        event = event.with(name, Tainted::new(bytes, FIELD_MAX));
-    }
-    if cut.is_empty() { event } else { event.with("CUT", Value::Map(cut)) }
-}
-
 /// Different for different parts, wherever one ends and the next begins.
 pub(super) fn digest(parts: &[&[u8]]) -> Digest {
     let mut context = Context::new(&SHA256);
@@ -197,8 +171,6 @@ pub(super) fn digest(parts: &[&[u8]]) -> Digest {
     digest
 }
 
-/// Bytes of a peer's words in an event: four times what OpenSSH takes for a password.
-pub(in crate::ssh) const FIELD_MAX: usize = 4096;
 /// Signatures that are checked on one connection: of the keys after these it is not known whether the
 /// client holds them.
 const CHECKED_MAX: u8 = 64;

@@ -19,16 +19,15 @@ use std::sync::Arc;
 use serin_event::Event;
 use serin_event::kinds;
 
+use super::fields::{Faults, Fields};
 use super::profile::{Farewell, Product};
 use super::session::Session;
+use super::tell::FIELD_MAX;
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
-pub(super) use journal::FIELD_MAX;
-pub(super) use journal::tell;
 use journal::{Digest, Journal, digest};
 use pace::{Pace, What};
-pub(super) use request::Fields;
-use request::{Faults, How, Key, Request};
+use request::{How, Key, Request};
 
 /// One connection's side of authentication, and of the session that follows where somebody is let
 /// in.

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use serin_event::{Event, Tainted, kinds};
 
-use super::auth::{FIELD_MAX, Fields, tell};
+use super::fields::Fields;
 use super::hostkey::Kind;
 use super::profile::Product;
 use super::random::Random;
+use super::tell::{FIELD_MAX, tell};
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
 use channel::{Channel, Stage};
