@@ -26,7 +26,7 @@ use super::random::Random;
 use super::unexpected::{self, Answer, Phase};
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
-use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opening, random};
+use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opening, jitter, random};
 use crate::wire::Reader;
 use keys::Kex;
 
@@ -107,6 +107,7 @@ impl Dialogue for Ssh {
         self.random = Random::new(opening.secret);
         self.session = self.face.count();
         out.report(Event::new(&kinds::SSH_CONNECTION).with("SESSION", self.session.to_string()));
+        out.wait(jitter(self.face.profile.start(), 0.25, opening.seed, 2));
         if self.face.settings.turn_away {
             self.waiting = self.face.waiting.join(random(opening.seed, 1));
             if let (None, Some(words)) = (&self.waiting, self.face.profile.crowded) {
