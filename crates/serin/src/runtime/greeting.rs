@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::sensor::Unavailable;
+use super::sensor::{CONSOLE, Unavailable};
 use crate::config::{Config, Dialect};
 
 /// What the first screen tells.
@@ -49,10 +49,12 @@ impl fmt::Display for Greeting<'_> {
             writeln!(f, "  {:<10} not served: {}", problem.service, problem.why)?;
         }
         writeln!(f)?;
-        if let Some(console) = self.config.console {
+        let served = !self.unavailable.iter().any(|it| it.service == CONSOLE);
+        if let Some(console) = self.config.console.filter(|_| served) {
             writeln!(f, "Health and metrics: http://{console}/")?;
         }
-        writeln!(f, "Events: {} and in {}", self.outputs, self.database.display())?;
+        let outputs = if self.outputs.is_empty() { String::new() } else { format!("{} and ", self.outputs) };
+        writeln!(f, "Events: {outputs}in {}", self.database.display())?;
         write!(f, "Started in {} ms", self.took.as_millis())?;
         if !self.confined.is_empty() {
             write!(f, "; {}", self.confined)?;
