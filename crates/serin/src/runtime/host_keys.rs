@@ -104,6 +104,10 @@ impl KeyFiles {
 
     /// Copies the keys of another place, once: what is kept here goes before.
     fn take_over(&mut self, old: &Path, absent: &[&str]) {
+        if !old.is_dir() {
+            let old = old.display();
+            tracing::warn!("ssh.key_path: there is no folder {old}, so no host key is taken over");
+        }
         let names = OLD_NAMES.iter().chain(&NAMES);
         for name in names.filter(|it| absent.contains(&new_name(it))) {
             let path = old.join(name);
