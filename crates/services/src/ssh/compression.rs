@@ -1,10 +1,9 @@
 //! Compression of payloads (RFC 4253 section 6.2): one zlib stream in each direction, flushed after
 //! each packet.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use super::places::{Place, Places};
 
 /// Starts with the keys that it was agreed on with.
 pub(crate) const IMMEDIATE: &str = "zlib";
@@ -75,24 +74,12 @@ impl Inflate {
 /// The connections of one listener that compress, in either direction. Dropbear of 2025 lets anybody,
 /// before there is a login.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Compressing(Arc<AtomicUsize>);
-
-/// One of them; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Compressed(Arc<AtomicUsize>);
+pub(super) struct Compressing(Places);
 
 impl Compressing {
     /// One more, unless there are as many as there is memory for.
-    pub(crate) fn join(&self) -> Option<Compressed> {
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let joined = Compressed(self.0.clone());
-        (before < COMPRESSED_MAX).then_some(joined)
-    }
-}
-
-impl Drop for Compressed {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn join(&self) -> Option<Place> {
+        self.0.take(|before| before < COMPRESSED_MAX)
     }
 }
 

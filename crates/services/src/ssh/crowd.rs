@@ -1,29 +1,16 @@
 //! Who has not logged in yet, and who is turned away when they are many (`MaxStartups` in
 //! `sshd_config`).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use super::places::{Place, Places};
 
 /// The connections of one listener that have not logged in.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Crowd(Arc<AtomicUsize>);
-
-/// One of them; dropped when it has, or is gone.
-#[derive(Debug)]
-pub(super) struct Waiting(Arc<AtomicUsize>);
+#[derive(Debug, Default)]
+pub(super) struct Crowd(Places);
 
 impl Crowd {
     /// One more, or none where it is turned away. `chance` is any number.
-    pub(super) fn join(&self, chance: u64) -> Option<Waiting> {
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let joined = Waiting(self.0.clone());
-        (!turns_away(before, chance)).then_some(joined)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn join(&self, chance: u64) -> Option<Place> {
+        self.0.take(|before| !turns_away(before, chance))
     }
 }
 

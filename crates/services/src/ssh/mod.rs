@@ -27,6 +27,7 @@ mod kexinit;
 mod keys;
 mod mac;
 mod packet;
+mod places;
 mod profile;
 mod random;
 mod session;

@@ -10,15 +10,20 @@ pub(super) const FIELD_MAX: usize = 4096;
 impl Client {
     /// Adds to an event of these what is known of the client.
     pub(super) fn tell(&self, face: &Face, event: Event) -> Event {
-        let event = if event.kind.declares("LOCALVERSION") {
-            event
-                .with("LOCALVERSION", face.settings.version.clone())
-                .with("REMOTEVERSION", self.identification.clone())
-        } else {
-            event
-        };
-        event.with("HASSH", self.offered.hassh.clone()).with("SESSION", self.session.to_string())
+        introduce(event, face, self.identification.clone(), self.session)
+            .with("HASSH", self.offered.hassh.clone())
     }
+}
+
+/// Adds which connection an event is of, and how both sides introduced themselves where events of
+/// this kind say so.
+pub(super) fn introduce(event: Event, face: &Face, theirs: Tainted, session: u64) -> Event {
+    let event = if event.kind.declares("LOCALVERSION") {
+        event.with("LOCALVERSION", face.settings.version.clone()).with("REMOTEVERSION", theirs)
+    } else {
+        event
+    };
+    event.with("SESSION", session.to_string())
 }
 
 /// Adds a peer's words to an event, and how long those were that had to be cut.

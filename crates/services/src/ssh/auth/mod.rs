@@ -22,7 +22,7 @@ use serin_event::kinds;
 use super::fields::{Faults, Fields};
 use super::profile::{Farewell, Product};
 use super::session::Session;
-use super::tell::FIELD_MAX;
+use super::tell::{FIELD_MAX, introduce};
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
 use journal::{Digest, Journal, digest};
@@ -159,11 +159,9 @@ impl Auth {
     }
 
     fn introduction(&self) -> Event {
-        let event = Event::new(&kinds::SSH_VERSION)
-            .with("LOCALVERSION", self.face.settings.version.clone())
-            .with("REMOTEVERSION", self.client.identification.clone())
-            .with("SESSION", self.client.session.to_string());
-        self.client.offered.tell(event)
+        let Client { identification, offered, session, .. } = &*self.client;
+        let event = Event::new(&kinds::SSH_VERSION);
+        offered.tell(introduce(event, &self.face, identification.clone(), *session))
     }
 
     fn service(&mut self, payload: &[u8], wants: &mut Vec<Want>) {

@@ -15,14 +15,15 @@ use std::sync::Arc;
 use serin_event::{Event, Tainted, kinds};
 
 use super::auth::Auth;
-use super::compression::{self, Compressed, DELAYED};
-use super::crowd::Waiting;
+use super::compression::{self, DELAYED};
 use super::identification::{self, Heard, Refusal};
 use super::kex::Exchange;
 use super::kexinit::Shown;
 use super::packet::{self, Receiving, Sending};
+use super::places::Place;
 use super::profile::Product;
 use super::random::Random;
+use super::tell::introduce;
 use super::unexpected::{self, Answer, Phase};
 use super::wire::{Message, number};
 use super::{Client, Face, Want};
@@ -61,7 +62,7 @@ pub(super) struct Ssh {
     /// What both agreed on last: from the client to us, and back.
     compression: [String; 2],
     /// Its place among those that compress.
-    compressed: Option<Compressed>,
+    compressed: Option<Place>,
     /// The hash of the first exchange; empty before.
     session_id: Vec<u8>,
     /// The blob of the host key that signed the first exchange, until somebody asks for a login.
@@ -69,7 +70,7 @@ pub(super) struct Ssh {
     /// Messages that wait for the end of a key exchange.
     held: Vec<Message>,
     /// Its place among those who have not logged in, where they are counted.
-    waiting: Option<Waiting>,
+    waiting: Option<Place>,
     /// Whether the first keys are in force both ways.
     secured: bool,
     /// `EXT_INFO` for a client that wants it with the answer to its first request.
@@ -508,16 +509,15 @@ impl Ssh {
 
     /// For a client that left before keys were agreed on.
     fn handshake(&self) -> Event {
-        let mut event = Event::new(&kinds::SSH_HANDSHAKE)
-            .with("LOCALVERSION", self.face.settings.version.clone())
-            .with("REMOTEVERSION", Tainted::new(&self.theirs, IDENTIFICATION_MAX));
+        let theirs = Tainted::new(&self.theirs, IDENTIFICATION_MAX);
+        let mut event = introduce(Event::new(&kinds::SSH_HANDSHAKE), &self.face, theirs, self.session);
         if let Some(offered) = &self.offered {
             event = offered.tell(event);
         }
         if let Some(reason) = self.reason {
             event = event.with("REASON", reason);
         }
-        event.with("SESSION", self.session.to_string())
+        event
     }
 }
 
