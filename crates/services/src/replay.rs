@@ -477,17 +477,7 @@ pub fn drive_with(service: &Service, conf: &Conf, bytes: &[u8]) {
                 match action {
                     Action::Close | Action::Reset | Action::StartTls => ended = true,
                     Action::Send(bytes) => answered += bytes.len(),
-                    Action::Report(event) => {
-                        assert!(
-                            service.events.contains(&event.kind),
-                            "{}: {}",
-                            service.name,
-                            event.kind.name
-                        );
-                        for (name, _) in &event.fields {
-                            assert!(event.kind.declares(name), "{}: {name}", event.kind.name);
-                        }
-                    }
+                    Action::Report(event) => is_declared(service, &event),
                     Action::Timer(_) | Action::Wait(_) => {}
                 }
             }
@@ -499,6 +489,15 @@ pub fn drive_with(service: &Service, conf: &Conf, bytes: &[u8]) {
         let allowed = 65_536 + 4096 * bytes.len();
         assert!(answered <= allowed, "{}: answers {answered} bytes to {}", service.name, bytes.len());
         drive_at_once(service, listening, bytes);
+    }
+}
+
+/// Checks that an event is one that its service declares, with fields that its kind declares.
+#[track_caller]
+pub(crate) fn is_declared(service: &Service, event: &Event) {
+    assert!(service.events.contains(&event.kind), "{}: {}", service.name, event.kind.name);
+    for (name, _) in &event.fields {
+        assert!(event.kind.declares(name), "{}: {name}", event.kind.name);
     }
 }
 

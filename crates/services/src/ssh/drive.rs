@@ -7,7 +7,7 @@ use super::client::{self, Client, Heard, Offer};
 use crate::Listening;
 use crate::conf::Conf;
 use crate::dialogue::{Action, Actions, Closed, Dialogue, ENOUGH};
-use crate::replay::{host_keys, opened};
+use crate::replay::{host_keys, is_declared, opened};
 
 /// Bytes that one message may make the server say beyond [`ENOUGH`].
 const ANSWER_MAX: usize = 64 * 1024;
@@ -122,12 +122,7 @@ impl Talk {
             match action {
                 Action::Close | Action::Reset | Action::StartTls => self.ended = true,
                 Action::Send(bytes) => to_client.extend_from_slice(&bytes),
-                Action::Report(event) => {
-                    assert!(SERVICE.events.contains(&event.kind), "{}", event.kind.name);
-                    for (name, _) in &event.fields {
-                        assert!(event.kind.declares(name), "{}: {name}", event.kind.name);
-                    }
-                }
+                Action::Report(event) => is_declared(&SERVICE, &event),
                 Action::Timer(_) | Action::Wait(_) => {}
             }
         }
