@@ -155,10 +155,16 @@ fn who_connects_and_leaves_is_in_the_log_each_time() {
 #[test]
 fn a_crowd_is_turned_away_where_that_is_asked_for() {
     let sensor = super::speaking_as(super::DEBIAN).with("ssh.turn_away", true).start();
-    let mut crowd: Vec<_> = (0..120).map(|_| Talk::to(sensor.port("ssh"))).collect();
+    let hear = |crowd: &mut [Talk]| -> Vec<String> {
+        crowd.iter_mut().map(|it| String::from_utf8_lossy(&it.until("\r\n")).into_owned()).collect()
+    };
+    let connect = |count: usize| -> Vec<_> { (0..count).map(|_| Talk::to(sensor.port("ssh"))).collect() };
+    // Those who come at once are not served in the order in which they came.
+    let mut crowd = connect(10);
+    let mut heard = hear(&mut crowd);
+    crowd.extend(connect(110));
     assert_eq!(sensor.wait_for(4000, 120).len(), 120);
-    let heard: Vec<_> =
-        crowd.iter_mut().map(|it| String::from_utf8_lossy(&it.until("\r\n")).into_owned()).collect();
+    heard.extend(hear(&mut crowd[10..]));
     let away = heard.iter().filter(|it| *it == "Exceeded MaxStartups\r\n").count();
     let identification = format!("{}\r\n", super::DEBIAN);
     assert!(heard[..10].iter().all(|it| *it == identification), "the first ten: {heard:?}");
