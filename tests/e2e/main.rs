@@ -9,6 +9,7 @@ mod crash;
 mod detectors;
 mod files;
 mod operator;
+mod outputs;
 mod privileges;
 mod rude;
 mod ssh;

@@ -5,8 +5,10 @@
 
 mod client;
 mod ports;
+mod receiver;
 mod sensor;
 
 pub use client::{Outcome, Talk, client, client_in};
 pub use ports::free_port;
+pub use receiver::{Receiver, Reply, Request};
 pub use sensor::{Event, Sensor, Setup, binary, eventually, serin};

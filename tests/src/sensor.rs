@@ -148,6 +148,16 @@ impl Setup {
         self
     }
 
+    /// Adds an output: its settings as `serin.toml` has them, with its `type`.
+    #[must_use]
+    pub fn output(mut self, name: &str, settings: Value) -> Self {
+        let Value::Object(settings) = settings else { panic!("settings are a table") };
+        for (key, value) in settings {
+            self.conf.insert(format!("outputs.{name}.{key}"), value);
+        }
+        self
+    }
+
     /// Sets one environment variable for the sensor.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

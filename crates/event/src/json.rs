@@ -26,6 +26,46 @@ pub fn escape_into(out: &mut String, text: &str) {
     out.push_str(text.get(plain..).unwrap_or_default());
 }
 
+/// A JSON value in OpenCanary's form: members sorted, `", "` and `": "` between, ASCII only.
+#[must_use]
+pub fn python_json(value: &serde_json::Value) -> String {
+    let mut out = String::with_capacity(128);
+    python_json_into(&mut out, value);
+    out
+}
+
+fn python_json_into(out: &mut String, value: &serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => {
+            out.push('"');
+            escape_into(out, text);
+            out.push('"');
+        }
+        Value::Array(values) => {
+            out.push('[');
+            for (at, value) in values.iter().enumerate() {
+                out.push_str(if at == 0 { "" } else { ", " });
+                python_json_into(out, value);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|it| it.0);
+            out.push('{');
+            for (at, (name, value)) in members.into_iter().enumerate() {
+                out.push_str(if at == 0 { "\"" } else { ", \"" });
+                escape_into(out, name);
+                out.push_str("\": ");
+                python_json_into(out, value);
+            }
+            out.push('}');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => out.push_str(&value.to_string()),
+    }
+}
+
 fn escape_char(out: &mut String, character: char) {
     match character {
         '"' => out.push_str("\\\""),

@@ -22,6 +22,15 @@ pub enum Intent {
 }
 
 impl Intent {
+    /// All, from the least.
+    pub const ALL: [Self; 5] = [Self::Housekeeping, Self::Connect, Self::Interact, Self::Login, Self::Bait];
+
+    /// The intent of this word.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
     /// The word for it in the store and in every output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -51,6 +60,15 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All, from the least.
+    pub const ALL: [Self; 5] = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The severity of this word.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
     /// The word for it in the store and in every output.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -99,10 +117,29 @@ pub struct Kind {
 }
 
 impl Kind {
+    /// Whether records of this kind tell of incidents: what a person is told of events, made by the
+    /// sensor and not by a peer.
+    #[must_use]
+    pub fn is_incident(&self) -> bool {
+        self.service == INCIDENT_LOW.service
+    }
+
     /// Whether a field of this name may be set.
     #[must_use]
     pub fn declares(&self, field: &str) -> bool {
         self.fields.contains(&field) || self.details.contains(&field)
+    }
+}
+
+/// The kind of record that tells of an incident of this severity.
+#[must_use]
+pub fn incident(severity: Severity) -> &'static Kind {
+    match severity {
+        Severity::Informational => &INCIDENT_INFORMATIONAL,
+        Severity::Low => &INCIDENT_LOW,
+        Severity::Medium => &INCIDENT_MEDIUM,
+        Severity::High => &INCIDENT_HIGH,
+        Severity::Critical => &INCIDENT_CRITICAL,
     }
 }
 
@@ -167,14 +204,14 @@ pub static UNKNOWN: Kind = Kind {
 
 macro_rules! kinds {
     ($($constant:ident = $logtype:literal $name:literal $intent:ident $severity:ident
-        $([$($field:literal)*])? $(details [$($detail:literal)*])? $(ports $ports:ident)? $sentence:literal;)*) => {
+        $(($fields:ident))? $([$($field:literal)*])? $(details [$($detail:literal)*])? $(ports $ports:ident)? $sentence:literal;)*) => {
         $(
             #[doc = concat!("`", $name, "`: ", $sentence)]
             pub static $constant: Kind = Kind {
                 logtype: $logtype,
                 name: $name,
                 service: before_dot($name),
-                fields: &[$($($field),*)?],
+                fields: kinds!(@fields $($fields)? $($($field)*)?),
                 details: &[$($($detail),*)?],
                 sentence: $sentence,
                 intent: Intent::$intent,
@@ -185,6 +222,8 @@ macro_rules! kinds {
         /// Every kind, in the order of their numbers.
         pub static ALL: &[&Kind] = &[$(&$constant),*];
     };
+    (@fields $fields:ident) => { $fields };
+    (@fields $($field:literal)*) => { &[$($field),*] };
     (@ports) => { Ports::Numbers };
     (@ports $ports:ident) => { Ports::$ports };
 }
@@ -201,6 +240,28 @@ const fn before_dot(name: &'static str) -> &'static str {
     }
     name
 }
+
+/// What an incident says: the same at every severity.
+const INCIDENT_FIELDS: &[&str] = &[
+    "CHANGE",
+    "COUNT",
+    "EVENTS",
+    "FIRST",
+    "ID",
+    "INTENT",
+    "LABELS",
+    "LAST",
+    "PASSWORDS",
+    "PORTS",
+    "RULE",
+    "SAMPLES",
+    "SENTENCE",
+    "SERVICE",
+    "SOURCE",
+    "TARGETS",
+    "TEST",
+    "USERS",
+];
 
 kinds! {
     BOOT = 1000 "sensor.boot" Housekeeping Informational ["msg"] "the sensor started";
@@ -338,6 +399,17 @@ kinds! {
     SSH_INPUT = 21115 "ssh.input" Interact High ["BYTES" "DATA" "USERNAME"]
         details ["CHANNEL" "HASSH" "SESSION"]
         "{src} sent {BYTES} bytes to an SSH session of {USERNAME}";
+
+    INCIDENT_INFORMATIONAL = 22001 "incident.informational" Housekeeping Informational
+        (INCIDENT_FIELDS) "{SENTENCE}";
+    INCIDENT_LOW = 22001 "incident.low" Housekeeping Low
+        (INCIDENT_FIELDS) "{SENTENCE}";
+    INCIDENT_MEDIUM = 22001 "incident.medium" Housekeeping Medium
+        (INCIDENT_FIELDS) "{SENTENCE}";
+    INCIDENT_HIGH = 22001 "incident.high" Housekeeping High
+        (INCIDENT_FIELDS) "{SENTENCE}";
+    INCIDENT_CRITICAL = 22001 "incident.critical" Housekeeping Critical
+        (INCIDENT_FIELDS) "{SENTENCE}";
 
     USER_0 = 99000 "user.0" Interact Medium "{src} did something that a module of your own reports";
     USER_1 = 99001 "user.1" Interact Medium "{src} did something that a module of your own reports";

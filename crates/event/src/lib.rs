@@ -7,12 +7,13 @@ mod json;
 pub mod kinds;
 mod python;
 mod record;
+mod redact;
 mod tainted;
 mod value;
 
-pub use json::{escape_into, quoted};
+pub use json::{escape_into, python_json, quoted};
 pub use kinds::{Intent, Kind, Ports, Severity};
 pub use python::bytes_literal;
-pub use record::{Endpoint, Event, Record, Timestamp};
+pub use record::{Endpoint, Event, Record, SELFTEST, Timestamp};
 pub use tainted::Tainted;
 pub use value::Value;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp as Instant;
 use jiff::tz::Offset;
 
-use crate::json::escape_into;
+use crate::json::{escape_into, python_json};
 use crate::kinds::{Intent, Kind, Ports, Severity};
 use crate::tainted::{Tainted, show};
 use crate::value::{Value, encode_members};
@@ -135,6 +135,9 @@ impl Event {
     }
 }
 
+/// The detail that marks the events of a self-test: the number of its run.
+pub const SELFTEST: &str = "SELFTEST";
+
 /// One event with everything that is known of it: what the store keeps and the outputs send.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -209,7 +212,9 @@ impl Record {
         out.push_str(&self.kind.logtype.to_string());
         out.push_str(", \"node_id\": \"");
         escape_into(&mut out, &self.node_id);
-        out.push_str("\", \"src_host\": \"");
+        // Only on the sensor's own self-test, so that no consumer takes it for an intruder.
+        out.push_str(if self.is_selftest() { "\", \"selftest\": true" } else { "\"" });
+        out.push_str(", \"src_host\": \"");
         out.push_str(&self.source.host_text());
         out.push_str("\", \"src_port\": ");
         push_port(&mut out, self.source.port, self.kind.ports != Ports::Numbers);
@@ -232,6 +237,9 @@ impl Record {
             let value = match name {
                 "src" => self.source.host.map_or_else(|| "someone".to_owned(), |it| it.to_string()),
                 "port" => self.target.port.map_or_else(|| "?".to_owned(), |it| it.to_string()),
+                "SENTENCE" => {
+                    fields.get(name).and_then(|it| it.as_str()).map(|it| show(it, 400)).unwrap_or_default()
+                }
                 _ => readable(fields.get(name).or_else(|| details.get(name))),
             };
             sentence.push_str(&value);
@@ -239,6 +247,32 @@ impl Record {
         }
         sentence.push_str(rest);
         sentence
+    }
+
+    /// Whether the sensor's own self-test caused this: [`SELFTEST`] is among its details.
+    #[must_use]
+    pub fn is_selftest(&self) -> bool {
+        self.detail(SELFTEST).is_some()
+    }
+
+    /// One member of the details.
+    #[must_use]
+    pub fn detail(&self, name: &str) -> Option<serde_json::Value> {
+        // Most records lack most details, and looking is much cheaper than reading.
+        if !self.details.contains(name) {
+            return None;
+        }
+        let details: serde_json::Value = serde_json::from_str(&self.details).ok()?;
+        details.get(name).cloned()
+    }
+
+    /// Adds one member to the details, which its kind need not declare: what the sensor knows of any
+    /// event, such as [`SELFTEST`].
+    pub fn add_detail(&mut self, name: &str, value: serde_json::Value) {
+        let mut details: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&self.details).unwrap_or_default();
+        details.insert(name.to_owned(), value);
+        self.details = python_json(&details.into()).into();
     }
 
     /// How far the peer went; bait credentials outrank everything.

@@ -121,6 +121,8 @@ enum OutputsCommand {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Libraries that speak TLS themselves take this one; an error says that one is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // Not locked: outputs of a running sensor may write to it too.
     let mut out = std::io::stdout();
     match cli.command {

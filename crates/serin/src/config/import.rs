@@ -89,7 +89,7 @@ fn outputs(config: &Config, text: &mut String) {
         let _ = writeln!(text, "\n[outputs.{}]", toml::name(&output.name));
         let _ = writeln!(text, "type = {}", toml::text(&output.output.name.into()));
         for (key, value) in output.conf.iter() {
-            let name = key.strip_prefix(output.output.name).unwrap_or(key).trim_start_matches('.');
+            let name = key.split_once('.').map_or(key, |it| it.1);
             let _ = writeln!(text, "{} = {}", toml::name(name), toml::text(value));
         }
     }

@@ -191,7 +191,7 @@ fn write_outputs(text: &mut String, catalogue: Catalogue) {
     for output in catalogue.outputs {
         let _ = writeln!(text, "\n# {}.", output.about.trim_end_matches('.'));
         let _ = writeln!(text, "# [outputs.my-{}]\n# type = \"{}\"", output.name, output.name);
-        for known in output.keys.iter().map(Known::from) {
+        for known in output.keys.iter().copied().flatten().map(Known::from) {
             let name = toml::name(known.short());
             let _ = writeln!(text, "# {name} = {}  # {}", toml::text(&known.default), known.doc);
         }

@@ -8,7 +8,7 @@ use serin_services::conf::{Conf, wrong};
 use super::draft::{Draft, whole};
 use super::entries::Entries;
 use super::{keys, later};
-use crate::outputs::{OutputConf, OutputType};
+use crate::outputs::{self, OutputConf, OutputType};
 
 /// Whether the value of `key` is one output's whole table: `outputs.siem`.
 pub(crate) fn is_output(key: &str) -> bool {
@@ -166,18 +166,16 @@ fn output(draft: &mut Draft, name: &str, settings: &Map<String, Value>) -> Optio
     };
     let mut conf = Conf::new();
     for (setting, value) in settings.iter().filter(|it| it.0 != "type") {
-        let whole = format!("{}.{setting}", output.name);
-        if output.keys.iter().any(|it| it.name == whole) {
-            conf.set(whole, value.clone());
-        } else {
-            unknown_setting(draft, output, name, setting);
+        match output.setting(setting) {
+            Some(key) => conf.set(key.name, value.clone()),
+            None => unknown_setting(draft, output, name, setting),
         }
     }
-    let (built, complaints) = whole(&conf, &output.build);
+    let (built, complaints) = whole(&conf, &|conf| outputs::check(output, conf));
     let fine = built.is_some() && complaints.is_empty();
     for it in complaints {
-        let setting = it.key.strip_prefix(output.name).unwrap_or(&it.key);
-        draft.complain(&format!("{path}.{}", setting.trim_start_matches('.')), it.text);
+        let setting = it.key.split_once('.').map_or(&it.key[..], |it| it.1);
+        draft.complain(&format!("{path}.{setting}"), it.text);
     }
     fine.then(|| OutputConf { name: name.to_owned(), output, conf })
 }
@@ -185,7 +183,7 @@ fn output(draft: &mut Draft, name: &str, settings: &Map<String, Value>) -> Optio
 fn unknown_setting(draft: &mut Draft, output: &OutputType, name: &str, setting: &str) {
     let key = format!("outputs.{name}.{setting}");
     let own = |it: &serin_services::conf::Key| it.name.split_once('.').map_or("", |it| it.1).to_owned();
-    let names = output.keys.iter().map(|it| format!("outputs.{name}.{}", own(it)));
+    let names = output.settings().map(|it| format!("outputs.{name}.{}", own(it)));
     let text = keys::no_such_setting(names, &key);
     draft.complain_of_key(&key, text);
 }

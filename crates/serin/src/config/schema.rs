@@ -5,10 +5,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
+use serin_services::conf::Key;
 
 use super::keys::{self, Known, Section};
 use super::{Catalogue, later};
-use crate::outputs::OutputType;
+use crate::outputs::{OutputType, delivery};
 
 /// Prints the JSON Schema of `serin.toml`, or of the OpenCanary file. Exit status 0 or 1.
 pub fn schema(opencanary: bool, out: &mut dyn Write) -> ExitCode {
@@ -75,7 +76,7 @@ fn table(section: &Section) -> Value {
 
 fn output(output: &OutputType) -> Value {
     let mut properties: Map<_, _> =
-        output.keys.iter().map(Known::from).map(|it| (it.short().to_owned(), property(&it))).collect();
+        output.settings().map(Known::from).map(|it| (it.short().to_owned(), property(&it))).collect();
     properties.insert("type".to_owned(), json!({ "const": output.name }));
     json!({
         "description": output.about,
@@ -155,18 +156,20 @@ pub fn settings_page(catalogue: Catalogue) -> String {
         let _ = write!(page, "\n## {heading}\n\n{}\n\n", section.about);
         rows(&mut page, &section.settings);
     }
+    page.push_str("\n## outputs: settings of every type\n\n");
+    rows(&mut page, &shorts(delivery::KEYS));
     for output in catalogue.outputs {
         let about = output.about.trim_end_matches('.');
         let _ = write!(page, "\n## outputs: type = \"{}\"\n\n{about}.\n\n", output.name);
-        let settings: Vec<_> = output
-            .keys
-            .iter()
-            .map(Known::from)
-            .map(|it| Known { name: it.short().to_owned(), ..it })
-            .collect();
+        let settings: Vec<_> = output.keys.iter().flat_map(|it| shorts(it)).collect();
         rows(&mut page, &settings);
     }
     page
+}
+
+/// Settings without their section.
+fn shorts(keys: &[Key]) -> Vec<Known> {
+    keys.iter().map(Known::from).map(|it| Known { name: it.short().to_owned(), ..it }).collect()
 }
 
 fn rows(page: &mut String, settings: &[Known]) {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 use super::engine::Orders;
 use super::status::OutputStatus;
-use super::{Delivery, Later, Output};
+use super::{Delivery, Item, Later, Output};
 
 /// How often the lag is reckoned anew while nothing else happens.
 pub(super) const TICK: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ impl Lag<'_> {
 /// Delivers with a deadline, which a stop can bring nearer; tells the lag meanwhile.
 pub(super) async fn deliver(
     output: &mut dyn Output,
-    batch: &[Vec<u8>],
+    batch: &[Item],
     patience: Duration,
     mut orders: watch::Receiver<Orders>,
     lag: &Lag<'_>,

@@ -11,17 +11,17 @@ use serin_event::{Intent, Record, Severity};
 use serin_services::conf::{Complaint, Conf};
 use serin_services::{choices, settings};
 
-use super::engine::Start;
 use super::formatter::Style;
 use super::line::{Form, Line};
 use super::worker::{NoResult, Worker};
-use super::{Batch, Delivery, Later, Outcome, Output, OutputType};
+use super::{Batch, Carries, Delivery, Item, Later, Outcome, Output, OutputType, Passwords};
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "console",
     about: "Lines on standard output or standard error",
-    keys: Settings::KEYS,
-    alerts: false,
+    keys: &[Settings::KEYS],
+    carries: Carries::Events,
+    passwords: Passwords::Keep,
     batch: Batch { events: 256, bytes: 64 * 1024, linger: std::time::Duration::ZERO },
     build,
 };
@@ -43,8 +43,6 @@ settings! { "console" {
     form: Form = Form::Text, opencanary "json";
     /// Colours in sentences: auto means on a terminal, unless NO_COLOR is set.
     colour: Colour = Colour::Auto;
-    /// Where it starts when it is new: at the end of what is stored, or at the beginning.
-    start: Start = Start::End;
     /// A line format as in Python's logging, instead of `form`.
     format: String = String::new();
     /// How `asctime` looks in the format, in strftime's directives.
@@ -134,8 +132,8 @@ impl Output for Console {
         Some(self.line.encode(record))
     }
 
-    fn deliver<'a>(&'a mut self, batch: &'a [Vec<u8>]) -> Later<'a, Delivery> {
-        let bytes = batch.concat();
+    fn deliver<'a>(&'a mut self, batch: &'a [Item]) -> Later<'a, Delivery> {
+        let bytes: Vec<u8> = batch.iter().flat_map(|it| &it.body).copied().collect();
         Box::pin(async move {
             let unsure = std::mem::replace(&mut self.unsure, true);
             let written = self.worker.call(move |it| it.write(bytes, unsure)).await;
@@ -178,6 +176,11 @@ mod tests {
         (Console { line: Line::Json, stream: Stream::Stdout, worker, unsure: false }, reader.into())
     }
 
+    fn items(lines: &[Vec<u8>]) -> Vec<Item> {
+        let record = std::sync::Arc::new(record());
+        lines.iter().map(|it| Item { record: record.clone(), body: it.clone() }).collect()
+    }
+
     fn record() -> Record {
         let event = Event::new(&kinds::FTP_LOGIN)
             .with("USERNAME", Tainted::new(b"admin", 64))
@@ -209,10 +212,10 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_has_gone_ends_the_output() {
         let (mut console, reader) = piped();
-        assert_eq!(console.deliver(&[b"one\n".to_vec()]).await, Delivery::Whole(Outcome::Delivered));
+        assert_eq!(console.deliver(&items(&[b"one\n".to_vec()])).await, Delivery::Whole(Outcome::Delivered));
         drop(reader);
         let gone = Outcome::Gone("whoever read this console has gone".to_owned());
-        assert_eq!(console.deliver(&[b"two\n".to_vec()]).await, Delivery::Whole(gone));
+        assert_eq!(console.deliver(&items(&[b"two\n".to_vec()])).await, Delivery::Whole(gone));
     }
 
     #[tokio::test]
@@ -220,10 +223,11 @@ mod tests {
         let (mut console, mut reader) = piped();
         // More than a pipe holds.
         let batch: Vec<Vec<u8>> = (0..20_000).map(|it| format!("line {it}\n").into_bytes()).collect();
+        let whole = batch.concat();
+        let batch = items(&batch);
         for _ in 0..2 {
             assert!(timeout(Duration::from_millis(30), console.deliver(&batch)).await.is_err());
         }
-        let whole = batch.concat();
         let size = whole.len();
         let read = std::thread::spawn(move || {
             let mut found = vec![0; size];

@@ -12,22 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use serin_event::{Intent, Record};
-use serin_services::choices;
+use serin_event::Record;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
 use super::call::{Call, Lag, TICK, deliver, guard};
+use super::delivery::Policy;
 use super::feed::Feed;
+use super::secret::Redactor;
 use super::status::{OutputStatus, State};
 use super::window::Window;
-use super::{Delivery, Outcome, Output, OutputConf};
-
-choices! {
-    /// Where an output starts that has no cursor yet.
-    Start { End = "end", Beginning = "beginning" } wants "end or beginning"
-}
+use super::{Delivery, Item, Outcome, Output, OutputConf};
 
 /// What the manager wants of a task.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +38,8 @@ pub(crate) struct Orders {
 pub(crate) struct Task {
     conf: OutputConf,
     output: Box<dyn Output>,
+    policy: Policy,
+    redactor: Redactor,
     feed: Arc<dyn Feed>,
     stored: watch::Receiver<u64>,
     orders: watch::Receiver<Orders>,
@@ -62,6 +60,16 @@ pub(crate) struct Task {
     begun: bool,
 }
 
+/// How long to wait before the next delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pause {
+    time: Duration,
+    /// Whether the output asked for it ([`Outcome::Wait`]), and so wants to see new events meanwhile.
+    wanted: bool,
+}
+
+/// However little an output wants to wait: it must not become a busy loop.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
 /// At most one save, and one sync of what was delivered, in this time.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// How often a status is saved that tells of trouble, while the cursor stands still.
@@ -79,6 +87,7 @@ impl Task {
     pub(crate) fn new(
         conf: OutputConf,
         output: Box<dyn Output>,
+        policy: Policy,
         feed: Arc<dyn Feed>,
         orders: watch::Receiver<Orders>,
         status: Arc<RwLock<OutputStatus>>,
@@ -87,9 +96,12 @@ impl Task {
         let newest = *stored.borrow();
         let reopened = orders.borrow().reopen;
         let limit = conf.output.batch.events.max(1);
+        let redactor = Redactor::new(&conf);
         let mut task = Self {
             conf,
             output,
+            policy,
+            redactor,
             feed,
             stored,
             orders,
@@ -117,7 +129,7 @@ impl Task {
         let end = self.window.read.max(self.feed.began().unwrap_or(0));
         let start = match saved {
             Some(cursor) => cursor.min(*self.stored.borrow()),
-            None if starts_at_beginning(&self.conf) => 0,
+            None if self.policy.starts_at_beginning => 0,
             None => end,
         };
         self.window.read = start;
@@ -152,7 +164,7 @@ impl Task {
         self.skip_delivered().await;
         while !self.is_over() {
             self.fill().await;
-            let pause = if self.window.records.is_empty() {
+            let pause = if self.window.items.is_empty() {
                 self.idle().await;
                 None
             } else {
@@ -164,7 +176,8 @@ impl Task {
                 if self.stop().is_some() {
                     break;
                 }
-                self.wait(Instant::now() + pause, false).await;
+                let room = self.window.items.len() < self.conf.output.batch.events;
+                self.wait(Instant::now() + pause.time, pause.wanted && room).await;
             }
         }
         self.finish().await;
@@ -176,7 +189,7 @@ impl Task {
 
     /// Told to stop, and either done or out of time.
     fn is_over(&self) -> bool {
-        let done = self.window.records.is_empty() && *self.stored.borrow() <= self.window.read;
+        let done = self.window.items.is_empty() && *self.stored.borrow() <= self.window.read;
         self.stop().is_some_and(|by| done || self.disabled || Instant::now() >= by)
     }
 
@@ -190,7 +203,7 @@ impl Task {
         let cursor = self.window.read;
         if let Some(here) = self.feed.after(cursor.saturating_sub(1), 1).await.first()
             && here.seq == cursor
-            && self.identity(here).as_ref() == Some(last)
+            && self.identity(&self.policy.conceal(here.clone())).as_ref() == Some(last)
         {
             return;
         }
@@ -204,8 +217,9 @@ impl Task {
             let Some(newest) = records.last() else { break };
             read = newest.seq;
             compared += records.len();
-            for record in records.iter().filter(|it| self.wants(it)) {
-                let place = self.identity(record).and_then(|it| places.get(it.as_slice()).copied());
+            for record in records.iter().filter(|it| self.policy.wants(it)) {
+                let record = self.policy.conceal(record.clone());
+                let place = self.identity(&record).and_then(|it| places.get(it.as_slice()).copied());
                 match (place, run) {
                     (Some(place), None) => run = Some(place),
                     (Some(place), Some(before)) if place > before => run = Some(place),
@@ -227,11 +241,6 @@ impl Task {
         catch_unwind(AssertUnwindSafe(|| self.output.identity(record))).ok().flatten()
     }
 
-    /// Alerting outputs never get what the sensor says of itself.
-    fn wants(&self, record: &Record) -> bool {
-        !self.conf.output.alerts || record.kind.intent != Intent::Housekeeping
-    }
-
     /// Reads from the journal until there is a batch, or nothing more.
     async fn fill(&mut self) {
         let batch = self.conf.output.batch;
@@ -241,11 +250,11 @@ impl Task {
             self.window.read = newest;
             return;
         }
-        while self.window.records.len() < batch.events.max(1)
+        while self.window.items.len() < batch.events.max(1)
             && self.window.bytes < batch.bytes
             && self.window.read < newest
         {
-            let room = batch.events.max(1) - self.window.records.len();
+            let room = batch.events.max(1) - self.window.items.len();
             let records = self.feed.after(self.window.read, room.min(FETCH)).await;
             if records.is_empty() {
                 break;
@@ -264,17 +273,20 @@ impl Task {
             self.status.write().lost += missing;
         }
         self.window.read = record.seq;
-        if !self.wants(&record) {
+        if !self.policy.wants(&record) {
             return;
         }
+        let record = self.policy.conceal(record);
         match catch_unwind(AssertUnwindSafe(|| self.output.encode(&record))) {
-            Ok(Some(payload)) => self.window.push(record, payload),
+            Ok(Some(body)) => self.window.push(Item { record, body }),
             Ok(None) => {}
             Err(_) => self.bury(&record, "it cannot be encoded").await,
         }
     }
 
     async fn bury(&mut self, record: &Record, reason: &str) {
+        let reason = self.redactor.clean(reason);
+        let reason = reason.as_str();
         tracing::warn!(output = self.conf.name, seq = record.seq, reason, "an event was rejected");
         self.feed.dead(&self.conf.name, record, reason).await;
         let mut status = self.status.write();
@@ -305,7 +317,7 @@ impl Task {
         let until = Instant::now() + batch.linger;
         while !batch.linger.is_zero()
             && self.stop().is_none()
-            && self.window.records.len() < self.limit.min(batch.events)
+            && self.window.items.len() < self.limit.min(batch.events)
             && self.window.bytes < batch.bytes
             && self.wait(until, true).await == Woken::Stored
         {
@@ -352,18 +364,20 @@ impl Task {
     }
 
     /// Hands one batch over. Returns how long to wait before the next.
-    async fn attempt(&mut self) -> Option<Duration> {
+    async fn attempt(&mut self) -> Option<Pause> {
         let count = self.window.batch(self.limit, self.conf.output.batch.bytes);
         let mut patience = self.output.deadline();
         if let Some(by) = self.stop() {
             patience = patience.min(by.saturating_duration_since(Instant::now()));
+            self.output.hurry();
         }
         self.status.write().in_flight = count as u64;
-        let batch = self.window.payloads.make_contiguous().get(..count).unwrap_or_default();
+        self.window.items.make_contiguous();
+        let batch = self.window.items.as_slices().0.get(..count).unwrap_or_default();
         let lag = Lag {
             status: self.status.clone(),
             stored: self.stored.clone(),
-            front: self.window.records.front(),
+            front: self.window.items.front().map(|it| &it.record),
         };
         let call = deliver(self.output.as_mut(), batch, patience, self.orders.clone(), &lag).await;
         self.status.write().in_flight = 0;
@@ -378,7 +392,13 @@ impl Task {
             Call::Panicked => self.after_panic(count),
         };
         let before = self.status();
-        self.status.write().warning = self.output.warning();
+        let clean = |it: String| self.redactor.clean(&it);
+        let (warning, receipt) = (self.output.warning().map(clean), self.output.receipt().map(clean));
+        {
+            let mut status = self.status.write();
+            status.warning = warning;
+            status.receipt = receipt;
+        }
         let pause = self.settle(count, delivery).await;
         self.tell_change(&before);
         self.show_lag();
@@ -423,7 +443,7 @@ impl Task {
         Delivery::Whole(if spoiled { Outcome::Reject(WHY.to_owned()) } else { Outcome::retry(WHY) })
     }
 
-    async fn settle(&mut self, count: usize, delivery: Delivery) -> Option<Duration> {
+    async fn settle(&mut self, count: usize, delivery: Delivery) -> Option<Pause> {
         let outcomes = match delivery {
             Delivery::Whole(Outcome::Reject(_)) if count > 1 => {
                 self.limit = (count / 2).max(1);
@@ -434,6 +454,7 @@ impl Task {
         };
         let mut outcomes = outcomes.into_iter();
         let (mut at, mut good) = (0, false);
+        let mut wait: Option<Duration> = None;
         let mut trouble: Option<(State, String, Option<Duration>)> = None;
         for _ in 0..count {
             let outcome =
@@ -463,6 +484,10 @@ impl Task {
                         _ => (State::BackingOff, why, after),
                     });
                 }
+                Outcome::Wait(time) => {
+                    at += 1;
+                    wait = Some(wait.map_or(time, |it| it.min(time)));
+                }
                 Outcome::Hold(why) => {
                     at += 1;
                     trouble = Some((State::Hold, why, trouble.and_then(|it| it.2)));
@@ -475,17 +500,23 @@ impl Task {
             self.limit = self.limit.saturating_mul(2).min(self.conf.output.batch.events.max(1));
             self.status.write().succeeded();
         }
-        let (state, why, after) = trouble?;
-        self.status.write().failed(state, &why);
-        Some(self.backoff.next(after))
+        let Some((state, why, after)) = trouble else {
+            return wait.map(|time| Pause { time: time.max(SHORTEST_WAIT), wanted: true });
+        };
+        self.failed(state, &why);
+        Some(Pause { time: self.backoff.next(after), wanted: false })
     }
 
-    fn disable(&mut self, why: &str) -> Option<Duration> {
+    /// Notes what went wrong, without the secrets in it.
+    fn failed(&self, state: State, why: &str) {
+        let why = self.redactor.clean(why);
+        self.status.write().failed(state, &why);
+    }
+
+    fn disable(&mut self, why: &str) -> Option<Pause> {
         self.disabled = true;
-        let mut status = self.status.write();
-        status.lost += self.window.records.len() as u64;
-        status.failed(State::Disabled, why);
-        drop(status);
+        self.status.write().lost += self.window.items.len() as u64;
+        self.failed(State::Disabled, why);
         self.window.clear();
         None
     }
@@ -516,11 +547,11 @@ impl Task {
                 Call::Panicked => Some("the output failed in an unexpected way".to_owned()),
             };
             if let Some(why) = why {
-                self.status.write().failed(State::BackingOff, &why);
+                self.failed(State::BackingOff, &why);
                 return;
             }
             let mut status = self.status.write();
-            if status.state == State::BackingOff && self.window.records.is_empty() {
+            if status.state == State::BackingOff && self.window.items.is_empty() {
                 // It was the sync that had failed.
                 status.state = State::Ok;
             }
@@ -541,7 +572,7 @@ impl Task {
     }
 
     fn show_lag(&self) {
-        let front = self.window.records.front();
+        let front = self.window.items.front().map(|it| &it.record);
         Lag { status: self.status.clone(), stored: self.stored.clone(), front }.show(self.window.low_mark());
     }
 }
@@ -555,11 +586,6 @@ enum Woken {
     Time,
     Ordered,
     Gone,
-}
-
-fn starts_at_beginning(conf: &OutputConf) -> bool {
-    let key = format!("{}.start", conf.output.name);
-    conf.conf.read(&key, Start::End, &mut Vec::new()) == Start::Beginning
 }
 
 fn json(status: &OutputStatus) -> String {

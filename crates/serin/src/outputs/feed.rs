@@ -34,6 +34,9 @@ pub trait Feed: Send + Sync {
     /// Keeps nothing for this reader any more, which is not in use until it asks where it stands.
     fn forget(&self, reader: &str);
 
+    /// The key of this sensor's keyed hashes: the same after a restart, and known to nobody else.
+    fn key(&self) -> Vec<u8>;
+
     /// Puts aside a record that a reader's receiver can never accept.
     fn dead<'a>(&'a self, reader: &'a str, record: &'a Record, reason: &'a str) -> Later<'a, ()>;
 }
@@ -61,6 +64,10 @@ impl Feed for Journal {
 
     fn forget(&self, reader: &str) {
         Self::forget(self, reader);
+    }
+
+    fn key(&self) -> Vec<u8> {
+        Self::key(self)
     }
 
     fn dead<'a>(&'a self, reader: &'a str, record: &'a Record, reason: &'a str) -> Later<'a, ()> {

@@ -13,19 +13,19 @@ use serin_services::settings;
 
 pub(crate) use super::rotation::{ClockTime, Every};
 
-use super::engine::Start;
 use super::formatter::Style;
 use super::line::{Form, Line};
 use super::rotation::Schedule;
 use super::target::{Failure, Rotation, Target};
 use super::worker::{NoResult, Worker};
-use super::{Batch, Delivery, Later, Outcome, Output, OutputType, Owner};
+use super::{Batch, Carries, Delivery, Item, Later, Outcome, Output, OutputType, Owner, Passwords};
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "file",
     about: "Lines in a file, rotated if wanted",
-    keys: Settings::KEYS,
-    alerts: false,
+    keys: &[Settings::KEYS],
+    carries: Carries::Events,
+    passwords: Passwords::Keep,
     batch: Batch { events: 4096, bytes: 1024 * 1024, linger: std::time::Duration::ZERO },
     build,
 };
@@ -57,8 +57,6 @@ settings! { "file" {
     keep: u32 = 7;
     /// Compress rotated files with gzip.
     compress: bool = false;
-    /// Where it starts when it is new: at the end of what is stored, or at the beginning.
-    start: Start = Start::End;
     /// Empty the file at each start.
     truncate: bool = false;
     /// Create the file with the first event instead of at the start.
@@ -161,8 +159,8 @@ impl Output for LogFile {
         Some(self.line.encode(record))
     }
 
-    fn deliver<'a>(&'a mut self, batch: &'a [Vec<u8>]) -> Later<'a, Delivery> {
-        let lines = batch.to_vec();
+    fn deliver<'a>(&'a mut self, batch: &'a [Item]) -> Later<'a, Delivery> {
+        let lines: Vec<_> = batch.iter().map(|it| it.body.clone()).collect();
         Box::pin(async move {
             let unsure = std::mem::replace(&mut self.unsure, true);
             let written = self.worker.call(move |it| it.append(&lines, unsure)).await;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
+use super::delivery::Policy;
 use super::engine::{Orders, Task};
 use super::feed::Feed;
 use super::status::{OutputStatus, State};
@@ -127,9 +128,28 @@ fn run(conf: OutputConf, output: Option<Box<dyn Output>>, feed: &Arc<dyn Feed>) 
     let status = Arc::new(RwLock::new(status));
     let (orders, wanted) = watch::channel(Orders::default());
     // Made here and not in the task, so that a new output misses nothing that is stored from now on.
-    let first = output.map(|it| Task::new(conf.clone(), it, feed.clone(), wanted.clone(), status.clone()));
+    let first = output.and_then(|it| task(&conf, it, feed, &wanted, &status));
     let task = tokio::spawn(supervise(first, conf.clone(), feed.clone(), wanted, status.clone()));
     Running { conf, status, orders, task }
+}
+
+/// An output's task, unless its settings are wrong.
+fn task(
+    conf: &OutputConf,
+    output: Box<dyn Output>,
+    feed: &Arc<dyn Feed>,
+    orders: &watch::Receiver<Orders>,
+    status: &Arc<RwLock<OutputStatus>>,
+) -> Option<Task> {
+    match Policy::new(conf.output, &conf.conf, || feed.key()) {
+        Ok(policy) => {
+            Some(Task::new(conf.clone(), output, policy, feed.clone(), orders.clone(), status.clone()))
+        }
+        Err(complaints) => {
+            tracing::error!(output = conf.name, ?complaints, "an output cannot be built");
+            None
+        }
+    }
 }
 
 /// A task does not end by itself. Should it, it starts again from its cursor.
@@ -155,8 +175,7 @@ async fn supervise(
         if orders.borrow().stop.is_some() {
             return;
         }
-        next = open(&conf, None)
-            .map(|it| Task::new(conf.clone(), it, feed.clone(), orders.clone(), status.clone()));
+        next = open(&conf, None).and_then(|it| task(&conf, it, &feed, &orders, &status));
     }
 }
 

@@ -1,23 +1,30 @@
 //! Where events go. An output encodes and delivers; the engine does everything else.
 //!
-//! To add one: write its file, then name it twice below. No output writes a loop, a queue, a
-//! back-off or a cursor of its own: it says what became of each event, and `engine` acts on it.
+//! To add one: write its file, then name it in its folder and in [`ALL`]. No output writes a loop, a
+//! queue, a back-off or a cursor of its own: it says what became of each event, and `engine` acts on
+//! it. What reaches over the network does so through `transport`, which knows the rules of TLS,
+//! redirects, time limits and secrets. What alerts people is a courier of `alert`.
 
+mod alert;
 mod backoff;
 mod call;
+mod chat;
 mod console;
+pub(crate) mod delivery;
 mod engine;
 mod feed;
 mod file;
 mod formatter;
-mod handlers;
+pub(crate) mod handlers;
 mod line;
 pub(crate) mod manager;
 mod rotation;
+mod secret;
 mod status;
 mod target;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod trial;
 mod window;
 mod worker;
@@ -26,11 +33,13 @@ use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serin_event::Record;
 use serin_services::conf::{Complaint, Conf, Key};
 
+pub use delivery::{Carries, Passwords};
 pub use feed::Feed;
 pub use formatter::Formatter;
 pub(crate) use handlers::check_formatter;
@@ -39,7 +48,7 @@ pub use status::{OutputStatus, State};
 pub use trial::test;
 
 /// All types of output, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT];
+pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT, &chat::slack::OUTPUT];
 
 /// The type of this name.
 #[must_use]
@@ -54,14 +63,31 @@ pub struct OutputType {
     pub name: &'static str,
     /// For a person, one line.
     pub about: &'static str,
-    /// Its settings; the section is the type's name (`file.path`).
-    pub keys: &'static [Key],
-    /// Whether it alerts people: such an output never gets what the sensor says of itself.
-    pub alerts: bool,
+    /// Its settings in groups, its own first: the section of these is the type's name
+    /// (`file.path`), shared groups bring theirs (`tls.ca`). In a configuration the section is left
+    /// out, so a name stands in one group only. [`delivery::KEYS`] belong to every type unsaid.
+    pub keys: &'static [&'static [Key]],
+    /// What it takes unless the operator says otherwise.
+    pub carries: Carries,
+    /// What it gets of passwords unless the operator says otherwise.
+    pub passwords: Passwords,
     /// How much it takes at once.
     pub batch: Batch,
     /// Builds it from its settings. Opens and connects to nothing, so that it also checks settings.
     pub build: Build,
+}
+
+impl OutputType {
+    /// All its settings.
+    pub fn settings(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        self.keys.iter().copied().chain([delivery::KEYS]).flatten()
+    }
+
+    /// The setting of this name, as a configuration has it: without its section.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&'static Key> {
+        self.settings().find(|it| it.name.split_once('.').is_some_and(|(_, own)| own == name))
+    }
 }
 
 /// Makes an output of its settings, or says everything that is wrong with them.
@@ -98,6 +124,29 @@ impl OutputConf {
     }
 }
 
+/// One event on its way to a receiver.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The event, without the passwords that the receiver must not have.
+    pub record: Arc<Record>,
+    /// What [`Output::encode`] made of it.
+    pub body: Vec<u8>,
+}
+
+impl Item {
+    /// The same for every delivery of this event and for no other event: what receivers tell
+    /// repeated deliveries by.
+    #[must_use]
+    pub fn event_id(&self) -> String {
+        event_id(&self.record)
+    }
+}
+
+/// `NODE-SEQ`.
+pub(crate) fn event_id(record: &Record) -> String {
+    format!("{}-{}", record.node_id, record.seq)
+}
+
 /// What a receiver made of one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -112,6 +161,9 @@ pub enum Outcome {
         /// When the receiver asked for patience.
         after: Option<Duration>,
     },
+    /// Not yet, and nothing is wrong: it was not even tried. It comes again after this time, or
+    /// together with whatever is stored before that.
+    Wait(Duration),
     /// The configuration is wrong: keep everything, tell the operator.
     Hold(String),
     /// This event can never be accepted: it goes to the dead letters.
@@ -125,6 +177,17 @@ impl Outcome {
     pub fn retry(why: impl Into<String>) -> Self {
         Self::Retry { why: why.into(), after: None }
     }
+}
+
+/// Checks an output's settings by building it: what is wrong with its own and with the shared ones.
+///
+/// # Errors
+///
+/// Everything that is wrong, at once.
+pub(crate) fn check(output: &OutputType, conf: &Conf) -> Result<(), Vec<Complaint>> {
+    let mut complaints = delivery::Policy::new(output, conf, Vec::new).err().unwrap_or_default();
+    complaints.extend((output.build)(conf).err().unwrap_or_default());
+    if complaints.is_empty() { Ok(()) } else { Err(complaints) }
 }
 
 /// What a receiver made of one batch.
@@ -156,7 +219,15 @@ pub trait Output: Send + fmt::Debug {
 
     /// Hands a batch over. Never blocks the thread it is called on. When it takes longer than
     /// [`Output::deadline`], it is dropped and the same events come again.
-    fn deliver<'a>(&'a mut self, batch: &'a [Vec<u8>]) -> Later<'a, Delivery>;
+    fn deliver<'a>(&'a mut self, batch: &'a [Item]) -> Later<'a, Delivery>;
+
+    /// The sensor stops: what waits ([`Outcome::Wait`]) should go now if it may.
+    fn hurry(&mut self) {}
+
+    /// What the receiver confirmed, for a person: shown by `serin outputs status`.
+    fn receipt(&self) -> Option<String> {
+        None
+    }
 
     /// Opens what needs the privileges of the start. May block. A failure is no reason to stop:
     /// the first delivery meets it again.

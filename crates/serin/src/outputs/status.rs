@@ -50,6 +50,9 @@ pub struct OutputStatus {
     pub last_error: Option<String>,
     /// When events last got through: RFC 3339, UTC.
     pub last_success: Option<String>,
+    /// What the receiver confirmed, in words.
+    #[serde(default)]
+    pub receipt: Option<String>,
     /// What should be put right although events get through.
     pub warning: Option<String>,
 }

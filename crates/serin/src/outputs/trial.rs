@@ -1,9 +1,13 @@
 //! `serin outputs test NAME`: one labelled event for one output, outside of the journal.
 
+use std::sync::Arc;
+
 use serin_event::{Event, Record, Timestamp, kinds};
 use tokio::time::timeout;
 
-use super::{Delivery, Outcome, OutputConf};
+use super::secret::Redactor;
+use super::{Carries, Delivery, Item, Outcome, OutputConf};
+use crate::incidents::Notice;
 
 /// Delivers one record that says of itself that it is a test. The answer tells how strongly the
 /// receiver confirmed it.
@@ -12,6 +16,11 @@ use super::{Delivery, Outcome, OutputConf};
 ///
 /// Why the receiver did not take it, in its own words where it has some.
 pub async fn test(conf: &OutputConf) -> Result<String, String> {
+    let redactor = Redactor::new(conf);
+    try_it(conf).await.map(|it| redactor.clean(&it)).map_err(|it| redactor.clean(&it))
+}
+
+async fn try_it(conf: &OutputConf) -> Result<String, String> {
     let mut settings = conf.conf.clone();
     // A test never destroys what is there.
     let truncate = format!("{}.truncate", conf.output.name);
@@ -23,10 +32,12 @@ pub async fn test(conf: &OutputConf) -> Result<String, String> {
         texts.collect::<Vec<_>>().join("; ")
     })?;
     output.prepare(None)?;
-    let payload = output.encode(&record(&conf.name)).ok_or("this output does not take such events")?;
+    let record = Arc::new(trial(conf));
+    let body = output.encode(&record).ok_or("this output does not take such events")?;
+    output.hurry();
     let deadline = output.deadline();
     let late = |_| format!("no answer within {} s", deadline.as_secs());
-    let batch = [payload];
+    let batch = [Item { record, body }];
     let outcome = match timeout(deadline, output.deliver(&batch)).await.map_err(late)? {
         Delivery::Whole(outcome) => Some(outcome),
         Delivery::Each(outcomes) => outcomes.into_iter().next(),
@@ -37,6 +48,9 @@ pub async fn test(conf: &OutputConf) -> Result<String, String> {
         Some(Outcome::Retry { why, .. } | Outcome::Hold(why) | Outcome::Reject(why) | Outcome::Gone(why)) => {
             return Err(why);
         }
+        Some(Outcome::Wait(time)) => {
+            return Err(format!("the output wants to wait {} s first", time.as_secs()));
+        }
         None => return Err("the output did not say what became of it".to_owned()),
     }
     timeout(deadline, output.sync()).await.map_err(late)??;
@@ -44,14 +58,19 @@ pub async fn test(conf: &OutputConf) -> Result<String, String> {
     Ok(format!("{}{warning}", output.confirms()))
 }
 
-/// A message of the sensor, in the shape of those that it writes at its start.
-fn record(name: &str) -> Record {
+/// What the output carries, saying of itself that it is a test.
+fn trial(conf: &OutputConf) -> Record {
+    let name = &conf.name;
     let text = format!(
         "This is a test of the output {name}, asked for with `serin outputs test`. Nothing happened."
     );
-    let event = Event::saying(&kinds::MESSAGE, text);
     let now = jiff::Zoned::now();
     let time = Timestamp(now.timestamp().as_microsecond());
+    let event = if conf.output.carries == Carries::Events {
+        Event::saying(&kinds::MESSAGE, text)
+    } else {
+        Notice::test(text, time).to_event()
+    };
     Record::of(&event, time, now.offset().seconds(), "serin-outputs-test")
 }
 

@@ -90,6 +90,7 @@ fn everything_is_told_at_once_and_so_is_what_there_is_to_know() {
     );
     let mut out = Vec::new();
     check::tell(&parsed, &mut out).unwrap();
+    let here = crate::outputs::handlers::classes();
     let known = "known are asctime, created, levelname, levelno, message, msecs, name, process, processName, thread, threadName";
     let wanted = format!(
         r#"x.conf: 22 things to put right
@@ -109,7 +110,7 @@ fn everything_is_told_at_once_and_so_is_what_there_is_to_know() {
   6:50  tcpbanner.maxnum: wants a whole number from 0 to 65535, got "x"
   6:88  tcpbanner_1.keep_alive_probes: wants a whole number, 0 or more, got "x"
   7:21  logger.class: wants "PyLogger", got "PyLoger"
-  10:16  logger.kwargs.handlers.a.class: my.own.Handler is not a handler; this version has logging.FileHandler, logging.StreamHandler, logging.handlers.RotatingFileHandler, logging.handlers.TimedRotatingFileHandler, logging.handlers.WatchedFileHandler
+  10:16  logger.kwargs.handlers.a.class: my.own.Handler is not a handler; this version has {here}
   10:47  logger.kwargs.handlers.a.formatter: names "nonsense"; {known}
   11:54  logger.kwargs.handlers.b.formatter: there is no formatter "none"; there are: bad
   11:71  logger.kwargs.handlers.b.steam: logging.StreamHandler has no such argument; it takes stream

@@ -31,7 +31,7 @@ async fn a_new_output_starts_at_the_end_unless_told_otherwise() {
 
     let mut early = conf;
     early.name = "early".to_owned();
-    early.conf.set("scripted.start", "beginning");
+    early.conf.set("delivery.start", "beginning");
     let bench = Bench::run(&memory, early, seen);
     bench.settled().await;
     assert_eq!(bench.handed_over(), [6, 7, 1, 2, 3, 4, 5, 6, 7]);
@@ -217,7 +217,9 @@ async fn what_a_receiver_does_not_want_and_housekeeping_never_reach_an_alerting_
     for (seq, kind) in (1..).zip([&kinds::MESSAGE, &kinds::FTP_LOGIN, &kinds::NTP_MONLIST, &kinds::ERROR]) {
         memory.store_record(record(seq, kind));
     }
-    let alerting = Bench::start(&memory, &ALERTING, |_| all(Outcome::Delivered));
+    let (mut conf, seen) = conf(&ALERTING, |_| all(Outcome::Delivered));
+    conf.conf.set("delivery.send", "both");
+    let alerting = Bench::run(&memory, conf, seen);
     alerting.settled().await;
     assert_eq!(alerting.handed_over(), [2]);
     alerting.stop().await;
@@ -266,4 +268,28 @@ async fn a_stop_delivers_what_is_stored_and_waits_for_nobody_who_is_down() {
     let began = Instant::now();
     bench.stop().await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_output_lets_wait_comes_again_with_what_is_new_and_is_no_trouble() {
+    let memory = Memory::read_by("it");
+    let began = Instant::now();
+    let bench = Bench::start(&memory, &SCRIPTED, move |numbers| {
+        let early = began.elapsed() < Duration::from_mins(1);
+        all(if early && numbers.len() < 3 {
+            Outcome::Wait(Duration::from_mins(1))
+        } else {
+            Outcome::Delivered
+        })
+    });
+    memory.store(2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(bench.status.read().state, State::Ok);
+    assert_eq!(bench.status.read().sent, 0);
+    memory.store(1);
+    bench.settled().await;
+    let seen: Vec<_> = bench.seen.lock().iter().map(|it| it.1.len()).collect();
+    assert_eq!((seen.last(), bench.status.read().sent), (Some(&3), 3));
+    assert!(seen.len() <= 3, "{seen:?}");
+    assert_eq!((bench.status.read().retried, bench.status.read().last_error.clone()), (0, None));
 }

@@ -16,10 +16,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::delivery::Policy;
 use super::engine::{Orders, Task};
 use super::feed::Feed;
 use super::status::OutputStatus;
-use super::{Batch, Delivery, Later, Outcome, Output, OutputConf, OutputType};
+use super::{Batch, Carries, Delivery, Item, Later, Outcome, Output, OutputConf, OutputType, Passwords};
 
 /// A journal in memory.
 #[derive(Clone)]
@@ -125,6 +126,10 @@ impl Feed for Memory {
         self.0.forgotten.lock().push(reader.to_owned());
     }
 
+    fn key(&self) -> Vec<u8> {
+        b"key".to_vec()
+    }
+
     fn dead<'a>(&'a self, reader: &'a str, record: &'a Record, reason: &'a str) -> Later<'a, ()> {
         self.0.dead.lock().push((reader.to_owned(), record.seq, reason.to_owned()));
         Box::pin(std::future::ready(()))
@@ -189,9 +194,9 @@ impl Output for Scripted {
         }
     }
 
-    fn deliver<'a>(&'a mut self, batch: &'a [Vec<u8>]) -> Later<'a, Delivery> {
+    fn deliver<'a>(&'a mut self, batch: &'a [Item]) -> Later<'a, Delivery> {
         let numbers: Vec<u64> =
-            batch.iter().map(|it| std::str::from_utf8(it).unwrap().parse().unwrap()).collect();
+            batch.iter().map(|it| std::str::from_utf8(&it.body).unwrap().parse().unwrap()).collect();
         self.seen.lock().push((Instant::now(), numbers.clone()));
         let reply = (self.behaviour.lock())(&numbers);
         Box::pin(async move {
@@ -219,12 +224,13 @@ static SCRIPTED: OutputType = OutputType {
     name: "scripted",
     about: "For tests",
     keys: &[],
-    alerts: false,
+    carries: Carries::Events,
+    passwords: Passwords::Keep,
     batch: Batch { events: 1000, bytes: 1_000_000, linger: Duration::ZERO },
     build,
 };
 
-static ALERTING: OutputType = OutputType { name: "scripted", alerts: true, ..copy(&SCRIPTED) };
+static ALERTING: OutputType = OutputType { name: "scripted", carries: Carries::Incidents, ..copy(&SCRIPTED) };
 static LINGERING: OutputType = OutputType {
     batch: Batch { events: 5, bytes: 1_000_000, linger: Duration::from_secs(10) },
     ..copy(&SCRIPTED)
@@ -235,7 +241,8 @@ const fn copy(it: &OutputType) -> OutputType {
         name: it.name,
         about: it.about,
         keys: it.keys,
-        alerts: it.alerts,
+        carries: it.carries,
+        passwords: it.passwords,
         batch: it.batch,
         build: it.build,
     }
@@ -278,7 +285,9 @@ impl Bench {
         let output = (conf.output.build)(&conf.conf).unwrap();
         let status = Arc::new(RwLock::new(OutputStatus::default()));
         let (orders, wanted) = watch::channel(Orders::default());
-        let task = Task::new(conf.clone(), output, Arc::new(memory.clone()), wanted, status.clone());
+        let policy = Policy::new(conf.output, &conf.conf, || memory.key()).unwrap();
+        let feed = Arc::new(memory.clone());
+        let task = Task::new(conf.clone(), output, policy, feed, wanted, status.clone());
         let task = tokio::spawn(task.run());
         Self { memory: memory.clone(), conf, seen, status, orders, task }
     }

@@ -46,6 +46,7 @@ struct Shared {
     view: Mutex<View>,
     health: Mutex<Health>,
     path: PathBuf,
+    key: OnceLock<Vec<u8>>,
 }
 
 /// Readers' cursors and states, which may not be saved yet.
@@ -151,6 +152,7 @@ impl Journal {
             view: Mutex::default(),
             health: Mutex::default(),
             path: options.path.clone(),
+            key: OnceLock::new(),
         });
         let opened = Store::open(&options);
         let mut writer = Writer::new(options, node_id, shared.clone());
@@ -302,6 +304,26 @@ impl Journal {
         health
     }
 
+    /// The key of this sensor's keyed hashes, kept beside the database. Where it can be neither read nor
+    /// written, one for this run.
+    pub(crate) fn key(&self) -> Vec<u8> {
+        let key = self.shared.key.get_or_init(|| {
+            let path = self.shared.path.with_file_name("pseudonyms.key");
+            if let Some(key) = std::fs::read(&path).ok().filter(|it| it.len() == KEY_BYTES) {
+                return key;
+            }
+            let mut key = vec![0; KEY_BYTES];
+            if aws_lc_rs::rand::fill(&mut key).is_err() {
+                tracing::error!("the system gives no random numbers");
+            }
+            if let Err(error) = crate::state::write_private(&path, &key) {
+                tracing::warn!(%error, path = %path.display(), "hashed passwords will differ after a restart");
+            }
+            key
+        });
+        key.clone()
+    }
+
     /// The database file.
     pub(crate) fn path(&self) -> &Path {
         &self.shared.path
@@ -342,6 +364,7 @@ fn passes(error: &Error) -> bool {
 
 /// Commands on their way to the writer; beyond it, a peer waits.
 const QUEUE: usize = 8192;
+const KEY_BYTES: usize = 32;
 /// Bytes of the records among them: a record can have 15 KB.
 const QUEUE_BYTES: usize = 16 << 20;
 /// Recent records kept in memory, so that a healthy output never reads the disk.

@@ -4,11 +4,15 @@
 //! anything else is a complaint that lists what is known. Where Python would fail at the first
 //! event (an unknown directive, a `when` that does not exist), the complaint comes at the start.
 
-use serde_json::{Map, Value};
-use serin_services::conf::{Complaint, Conf, Setting, wrong};
+mod logging;
+mod reader;
 
-use super::file::{ClockTime, Every};
-use super::formatter::{Formatter, Style};
+use serde_json::{Map, Value};
+use serin_services::conf::Complaint;
+
+pub(crate) use reader::Reader;
+
+use super::chat::slack;
 use super::{OutputConf, OutputType, console, file};
 
 /// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
@@ -35,7 +39,10 @@ pub fn from_handler(
         }
     };
     convert(&mut reader);
-    reader.formatter(output.name, formatter);
+    if reader.formatter_counts {
+        reader.formatter(output.name, formatter);
+    }
+    reader.shared(output);
     reader.leftovers(class);
     if reader.complaints.is_empty() {
         Ok(Some(OutputConf { name: name.to_owned(), output, conf: reader.conf }))
@@ -61,12 +68,17 @@ fn not_a_handler(class: &str) -> String {
         .map(|it| (strsim::damerau_levenshtein(&last(it.name), &last(class)), it.name))
         .min_by_key(|it| it.0)
         .filter(|it| it.0 <= FARTHEST);
-    let here: Vec<_> = KNOWN.iter().filter(|it| it.becomes.is_some()).map(|it| it.name).collect();
-    let here = here.join(", ");
+    let here = classes();
     match nearest {
         Some((_, name)) => format!("{class} is not a handler; did you mean {name}? This version has {here}"),
         None => format!("{class} is not a handler; this version has {here}"),
     }
+}
+
+/// The classes that this version has, by their whole names.
+pub(crate) fn classes() -> String {
+    let here = KNOWN.iter().filter(|it| it.becomes.is_some() && it.name.contains('.'));
+    here.map(|it| it.name).collect::<Vec<_>>().join(", ")
 }
 
 /// One class, and what it becomes where this version has it.
@@ -83,16 +95,22 @@ const fn later(name: &'static str) -> Class {
 }
 
 static KNOWN: &[Class] = &[
-    Class { name: "logging.FileHandler", becomes: Some((&file::OUTPUT, plain_file)) },
-    Class { name: "logging.StreamHandler", becomes: Some((&console::OUTPUT, stream)) },
-    Class { name: "logging.handlers.RotatingFileHandler", becomes: Some((&file::OUTPUT, rotating)) },
-    Class { name: "logging.handlers.TimedRotatingFileHandler", becomes: Some((&file::OUTPUT, timed)) },
-    Class { name: "logging.handlers.WatchedFileHandler", becomes: Some((&file::OUTPUT, plain_file)) },
+    Class { name: "logging.FileHandler", becomes: Some((&file::OUTPUT, logging::plain_file)) },
+    Class { name: "logging.StreamHandler", becomes: Some((&console::OUTPUT, logging::stream)) },
+    Class { name: "logging.handlers.RotatingFileHandler", becomes: Some((&file::OUTPUT, logging::rotating)) },
+    Class {
+        name: "logging.handlers.TimedRotatingFileHandler",
+        becomes: Some((&file::OUTPUT, logging::timed)),
+    },
+    Class {
+        name: "logging.handlers.WatchedFileHandler",
+        becomes: Some((&file::OUTPUT, logging::plain_file)),
+    },
     later("logging.handlers.SMTPHandler"),
     later("logging.handlers.SysLogHandler"),
     later("opencanary.logger.DShieldHandler"),
     later("opencanary.logger.HpfeedsHandler"),
-    later("opencanary.logger.SlackHandler"),
+    Class { name: "opencanary.logger.SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("opencanary.logger.SocketJSONHandler"),
     later("opencanary.logger.TeamsHandler"),
     later("opencanary.logger.WebhookHandler"),
@@ -100,208 +118,12 @@ static KNOWN: &[Class] = &[
     later("DShieldHandler"),
     later("HpfeedsHandler"),
     later("SMTPHandler"),
-    later("SlackHandler"),
+    Class { name: "SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("SocketJSONHandler"),
     later("SysLogHandler"),
     later("TeamsHandler"),
     later("WebhookHandler"),
 ];
-
-fn stream(reader: &mut Reader<'_>) {
-    reader.conf.set("console.form", "json");
-    match reader.take("stream") {
-        None | Some(Value::Null) => reader.conf.set("console.stream", "stderr"),
-        Some(Value::String(text)) if text == "ext://sys.stdout" => {
-            reader.conf.set("console.stream", "stdout");
-        }
-        Some(Value::String(text)) if text == "ext://sys.stderr" => {
-            reader.conf.set("console.stream", "stderr");
-        }
-        Some(other) => reader.complain("stream", wrong("ext://sys.stdout or ext://sys.stderr", other)),
-    }
-}
-
-fn plain_file(reader: &mut Reader<'_>) {
-    common_file(reader);
-    reader.file_mode(true);
-}
-
-fn rotating(reader: &mut Reader<'_>) {
-    common_file(reader);
-    let most: u32 = reader.number("maxBytes", 0);
-    let keep: u32 = reader.number("backupCount", 0);
-    // Python never rolls when it may keep nothing, and empties the file only when it never rolls.
-    if keep > 0 {
-        reader.conf.set("file.max_size", most);
-        reader.conf.set("file.keep", keep);
-    }
-    reader.file_mode(most == 0);
-}
-
-fn timed(reader: &mut Reader<'_>) {
-    common_file(reader);
-    match reader.take("when") {
-        None => reader.conf.set("file.every", "H"),
-        Some(value) => match value.as_str().map(str::to_ascii_uppercase).as_deref().and_then(Every::python) {
-            Some(every) => reader.conf.set("file.every", every.show()),
-            None => reader.complain("when", wrong("S, M, H, D, midnight or W0 to W6", value)),
-        },
-    }
-    let interval = reader.number("interval", 1);
-    if interval == 0 {
-        reader.complain("interval", wrong("a whole number, 1 or more", &interval.into()));
-    }
-    reader.conf.set("file.interval", interval);
-    let keep: u32 = reader.number("backupCount", 0);
-    reader.conf.set("file.keep", keep);
-    let utc: bool = reader.read("utc", false);
-    reader.conf.set("file.utc", utc);
-    match reader.take("atTime") {
-        None | Some(Value::Null) => {}
-        Some(value) => match ClockTime::read(value) {
-            Ok(time) => reader.conf.set("file.at_time", time.show()),
-            Err(()) => reader.complain("atTime", wrong(ClockTime::WANTS, value)),
-        },
-    }
-}
-
-fn common_file(reader: &mut Reader<'_>) {
-    reader.conf.set("file.form", "json");
-    match reader.take("filename") {
-        Some(Value::String(path)) if !path.is_empty() => reader.conf.set("file.path", path.clone()),
-        Some(other) => reader.complain("filename", wrong("the path of a file", other)),
-        None => reader.complain("filename", "is missing: the path of the file".to_owned()),
-    }
-    // Lines are ASCII unless a format brings in more, so any encoding that agrees with ASCII does.
-    match reader.take("encoding") {
-        Some(Value::String(name)) if !like_ascii(name) => {
-            reader.complain(
-                "encoding",
-                wrong("utf-8 or another name that begins with ASCII", &name[..].into()),
-            );
-        }
-        Some(Value::String(_) | Value::Null) | None => {}
-        Some(other) => reader.complain("encoding", wrong("a string", other)),
-    }
-    // What to do with characters that the encoding lacks: there are none.
-    reader.take("errors");
-    let delay: bool = reader.read("delay", false);
-    reader.conf.set("file.delay", delay);
-}
-
-fn like_ascii(encoding: &str) -> bool {
-    let name: String = encoding.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
-    ["utf8", "ascii", "usascii", "latin", "iso8859", "cp125", "windows125", "locale"]
-        .iter()
-        .any(|it| name.starts_with(it))
-}
-
-/// Takes the arguments out of a definition, one by one, and knows which nobody asked for.
-struct Reader<'a> {
-    prefix: String,
-    kwargs: &'a Map<String, Value>,
-    taken: Vec<&'static str>,
-    conf: Conf,
-    complaints: Vec<Complaint>,
-}
-
-impl<'a> Reader<'a> {
-    /// Python takes these before the class is called. A handler's level is overwritten by
-    /// OpenCanary, and filters cannot be defined in its file.
-    const NOT_ARGUMENTS: &'static [&'static str] = &["class", "formatter", "level", "filters"];
-
-    fn new(name: &str, kwargs: &'a Map<String, Value>) -> Self {
-        Self {
-            prefix: format!("logger.kwargs.handlers.{name}"),
-            kwargs,
-            taken: Vec::new(),
-            conf: Conf::new(),
-            complaints: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, argument: &'static str) -> Option<&'a Value> {
-        self.taken.push(argument);
-        self.kwargs.get(argument)
-    }
-
-    fn read<T: Setting>(&mut self, argument: &'static str, default: T) -> T {
-        let Some(value) = self.take(argument) else { return default };
-        T::read(value).unwrap_or_else(|()| {
-            self.complain(argument, wrong(T::WANTS, value));
-            default
-        })
-    }
-
-    fn number(&mut self, argument: &'static str, default: u32) -> u32 {
-        self.read(argument, default)
-    }
-
-    /// `mode`: `w` empties the file at each start, where Python honours it.
-    fn file_mode(&mut self, honoured: bool) {
-        match self.take("mode") {
-            None => {}
-            Some(Value::String(mode)) if matches!(mode.as_str(), "a" | "at" | "a+") => {}
-            Some(Value::String(mode)) if matches!(mode.as_str(), "w" | "wt" | "w+") => {
-                self.conf.set("file.truncate", honoured);
-            }
-            Some(other) => self.complain("mode", wrong("a or w", other)),
-        }
-    }
-
-    fn complain(&mut self, argument: &str, text: String) {
-        self.complaints.push(Complaint { key: format!("{}.{argument}", self.prefix), text });
-    }
-
-    /// Python's formatter definition: `format`, `datefmt`, `style`.
-    fn formatter(&mut self, section: &str, formatter: Option<&Map<String, Value>>) {
-        let Some(formatter) = formatter else { return };
-        let mut texts = [("format", String::new()), ("datefmt", String::new()), ("style", "%".to_owned())];
-        for (key, value) in formatter {
-            let slot = texts.iter_mut().find(|it| it.0 == key);
-            match (slot, value) {
-                (Some((_, slot)), Value::String(text)) => slot.clone_from(text),
-                (Some(_), Value::Null) => {}
-                (Some(_), other) => self.complain("formatter", format!("{key} {}", wrong("a string", other))),
-                (None, Value::String(class)) if key == "class" && class == "logging.Formatter" => {}
-                (None, Value::Bool(_)) if key == "validate" => {}
-                (None, _) => self.complain(
-                    "formatter",
-                    format!("has \"{key}\", which is not known; known are format, datefmt and style"),
-                ),
-            }
-        }
-        let [(_, format), (_, datefmt), (_, style)] = texts;
-        let Ok(known) = Style::read(&style.as_str().into()) else {
-            self.complain("formatter", format!("style {}", wrong(Style::WANTS, &style.into())));
-            return;
-        };
-        // One at a time, so that neither hides what is wrong with the other.
-        for (format, datefmt) in [(format.as_str(), ""), ("", datefmt.as_str())] {
-            if let Err(text) = Formatter::new(format, datefmt, known) {
-                self.complain("formatter", text);
-            }
-        }
-        for (key, text) in [("format", format), ("datefmt", datefmt), ("style", style)] {
-            if !text.is_empty() {
-                self.conf.set(format!("{section}.{key}"), text);
-            }
-        }
-    }
-
-    fn leftovers(&mut self, class: &str) {
-        let unknown: Vec<_> = self
-            .kwargs
-            .keys()
-            .filter(|it| !Self::NOT_ARGUMENTS.contains(&it.as_str()) && !self.taken.contains(&it.as_str()))
-            .cloned()
-            .collect();
-        for argument in unknown {
-            let known = self.taken.join(", ");
-            self.complain(&argument, format!("{class} has no such argument; it takes {known}"));
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -410,7 +232,7 @@ mod tests {
 
     #[test]
     fn handlers_of_later_versions_are_known_and_others_are_not() {
-        for class in ["opencanary.logger.SlackHandler", "HpfeedsHandler", "logging.handlers.SysLogHandler"] {
+        for class in KNOWN.iter().filter(|it| it.becomes.is_none()).map(|it| it.name) {
             assert!(handler(&json!({ "class": class }), &Value::Null).unwrap().is_none(), "{class}");
         }
         let complaints = handler(&json!({ "class": "logging.NullHandler" }), &Value::Null).unwrap_err();
@@ -421,8 +243,7 @@ mod tests {
             ),
             "{complaints:?}"
         );
-        let here = "logging.FileHandler, logging.StreamHandler, logging.handlers.RotatingFileHandler, \
-                    logging.handlers.TimedRotatingFileHandler, logging.handlers.WatchedFileHandler";
+        let here = classes();
         for (class, known) in [
             ("logging.RotatingFileHandler", "logging.handlers.RotatingFileHandler"),
             ("logging.Filehandlr", "logging.FileHandler"),

@@ -1,0 +1,3 @@
+//! Chats: each takes a card in its own dress.
+
+pub(super) mod slack;

@@ -1,0 +1,110 @@
+//! A stream to a receiver: TCP, TLS over it, or a Unix socket.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::{CONNECT, may_reach};
+use crate::outputs::Outcome;
+
+/// Both directions of a connection.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A connection to a receiver.
+pub(crate) type Stream = Box<dyn Duplex>;
+
+/// Connects to `host`:`port`, with TLS where a configuration is given. The connection is kept alive,
+/// so that a receiver that vanished is noticed within half a minute.
+///
+/// # Errors
+///
+/// [`Outcome::Hold`] when the receiver's certificate is not what it should be, else
+/// [`Outcome::Retry`].
+pub(crate) async fn connect(
+    host: &str,
+    port: u16,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Stream, Outcome> {
+    let at = format!("{host}:{port}");
+    let socket = tcp(host, port).await?;
+    let Some(tls) = tls else { return Ok(Box::new(socket)) };
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Outcome::Hold(format!("{host} is neither a host name nor an address")))?;
+    match timeout(CONNECT, TlsConnector::from(tls.clone()).connect(name, socket)).await {
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Err(error)) => Err(tls_failure(&at, &error)),
+        Err(_) => Err(Outcome::retry(format!("{at} does not answer to TLS"))),
+    }
+}
+
+/// A plain TCP connection.
+///
+/// # Errors
+///
+/// [`Outcome::Retry`] with what went wrong.
+pub(crate) async fn tcp(host: &str, port: u16) -> Result<TcpStream, Outcome> {
+    let at = format!("{host}:{port}");
+    let retry = |error: &dyn std::fmt::Display| Outcome::retry(format!("connecting to {at}: {error}"));
+    let connecting = async {
+        let mut last = None;
+        for address in lookup_host((host, port)).await? {
+            if let Err(why) = may_reach(address.ip()) {
+                last = Some(std::io::Error::other(why));
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| std::io::Error::other("the name has no address")))
+    };
+    let socket = match timeout(CONNECT, connecting).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return Err(retry(&error)),
+        Err(_) => return Err(retry(&"no answer")),
+    };
+    let alive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(10))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3);
+    // Without it everything works, only later.
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&alive);
+    let _ = socket.set_nodelay(true);
+    Ok(socket)
+}
+
+/// A stream socket in the file system.
+///
+/// # Errors
+///
+/// [`Outcome::Retry`] with what went wrong.
+pub(crate) async fn unix(path: &Path) -> Result<Stream, Outcome> {
+    let retry =
+        |error: &dyn std::fmt::Display| Outcome::retry(format!("connecting to {}: {error}", path.display()));
+    match timeout(CONNECT, UnixStream::connect(path)).await {
+        Ok(Ok(socket)) => Ok(Box::new(socket)),
+        Ok(Err(error)) => Err(retry(&error)),
+        Err(_) => Err(retry(&"no answer")),
+    }
+}
+
+/// A certificate that does not convince us waits for the operator; a connection that breaks does not.
+fn tls_failure(at: &str, error: &std::io::Error) -> Outcome {
+    let why = format!("TLS with {at}: {error}");
+    let cause = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
+    if matches!(cause, Some(rustls::Error::InvalidCertificate(_))) {
+        Outcome::Hold(why)
+    } else {
+        Outcome::retry(why)
+    }
+}
