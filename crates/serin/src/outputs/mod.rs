@@ -11,6 +11,8 @@ mod call;
 mod chat;
 mod console;
 pub(crate) mod delivery;
+#[allow(dead_code, reason = "the first output that uses it removes this line")]
+mod encode;
 mod engine;
 mod feed;
 mod file;
