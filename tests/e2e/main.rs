@@ -12,6 +12,7 @@ mod operator;
 mod outputs;
 mod privileges;
 mod rude;
+mod selftest;
 mod ssh;
 mod strangers_files;
 mod strangers_web;

@@ -8,4 +8,5 @@ pub mod config;
 mod incidents;
 pub mod outputs;
 mod runtime;
+pub mod selftest;
 pub mod state;

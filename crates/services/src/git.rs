@@ -15,6 +15,7 @@ use serin_event::{Event, Tainted, Value, kinds};
 
 use crate::conf::{Complaint, Conf};
 use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening};
+use crate::probe::{Probe, Script, Step};
 use crate::wire::{hexadecimal, split_once};
 use crate::{Listening, Service};
 
@@ -29,6 +30,13 @@ pub(crate) static SERVICE: Service = Service {
     backlog: PACKET_MAX,
     // git-daemon itself waits for ever.
     idle: Duration::from_mins(5),
+    probe: Probe {
+        tls: false,
+        client: |_| {
+            Script::boxed(&[Step::Say(b"003cgit-upload-pack /serin-selftest.git\0host=serin-selftest\0")])
+        },
+        proof: &[&kinds::GIT_CLONE],
+    },
     build,
 };
 

@@ -2,6 +2,7 @@
 //! own.
 
 use crate::conf::{Complaint, Conf};
+use crate::probe::Probe;
 use crate::{Certificate, Listening, Service, Tls, http, settings};
 
 /// See this module.
@@ -15,6 +16,7 @@ pub(crate) static SERVICE: Service = Service {
     events: http::EVENTS,
     backlog: http::BACKLOG,
     idle: http::IDLE,
+    probe: Probe { tls: true, ..http::PROBE },
     build,
 };
 

@@ -25,6 +25,7 @@ mod http_syntax;
 mod httpproxy;
 mod https;
 pub mod logins;
+pub mod probe;
 pub mod replay;
 pub mod ssh;
 mod tcpbanner;
@@ -73,6 +74,8 @@ pub struct Service {
     pub backlog: usize,
     /// A peer that has been silent for so long is hung up on.
     pub idle: Duration,
+    /// How the sensor tries it: the self-test's client.
+    pub probe: probe::Probe,
     /// Reads the settings once, at start, and says where to listen and how to open a dialogue.
     pub build: fn(&Conf) -> Result<Vec<Listening>, Vec<Complaint>>,
 }

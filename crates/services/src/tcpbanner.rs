@@ -17,6 +17,7 @@ use serin_event::{Event, Kind, Tainted, bytes_literal, kinds};
 
 use crate::conf::{Complaint, Conf, Key, wrong};
 use crate::dialogue::{Actions, Broken, Dialogue, Opening};
+use crate::probe::{Probe, Script, Step};
 use crate::{KeepAlive, Listening, Service, Tls};
 
 pub(crate) static SERVICE: Service = Service {
@@ -37,6 +38,11 @@ pub(crate) static SERVICE: Service = Service {
     backlog: 64,
     // Connections are meant to be kept open: the keep-alive mode exists for it.
     idle: Duration::from_hours(24),
+    probe: Probe {
+        tls: false,
+        client: |_| Script::boxed(&[Step::Say(b"serin-selftest\r\n")]),
+        proof: &[&kinds::BANNER_CONNECTION, &kinds::BANNER_KEEP_ALIVE],
+    },
     build,
 };
 

@@ -11,6 +11,7 @@ use serin_event::{Event, Tainted, kinds};
 
 use crate::conf::{Complaint, Conf};
 use crate::dialogue::{Actions, Broken, Dialogue, Opening};
+use crate::probe::{Probe, Script, Step};
 use crate::wire::first_line;
 use crate::{Listening, Service, settings};
 
@@ -24,6 +25,11 @@ pub(crate) static SERVICE: Service = Service {
     events: &[&kinds::EXAMPLE],
     backlog: LINE_MAX,
     idle: Duration::from_mins(1),
+    probe: Probe {
+        tls: false,
+        client: |_| Script::boxed(&[Step::Hear(&[b": "]), Step::Say(b"serin-selftest\r\n")]),
+        proof: &[&kinds::EXAMPLE],
+    },
     build,
 };
 

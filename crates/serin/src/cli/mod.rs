@@ -4,6 +4,7 @@ mod events;
 pub mod opencanaryd;
 mod outputs;
 mod run;
+mod selftest;
 mod tail;
 
 use std::io::Write as _;
@@ -89,6 +90,16 @@ enum Command {
         #[command(subcommand)]
         command: OutputsCommand,
     },
+    /// Let the running sensor try all its services and outputs.
+    Selftest {
+        /// Only these services.
+        services: Vec<String>,
+        #[command(flatten)]
+        sensor: Sensor,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -143,6 +154,9 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Outputs { command: OutputsCommand::Test { name, sensor } }) => {
             outputs::test(&sensor, &name, &mut out)
+        }
+        Some(Command::Selftest { services, sensor, json }) => {
+            selftest::selftest(&sensor, services, json, &mut out)
         }
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Cli::command(), "serin", &mut out);

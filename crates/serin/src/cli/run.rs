@@ -174,6 +174,7 @@ impl Prepared {
             socket.set_nonblocking(true).context("console.listen")?;
             running.open_console(tokio::net::TcpListener::from_std(socket).context("console.listen")?);
         }
+        running.open_control(self.state.path());
         running.announce(replaced, &self.privileges, self.began).await;
         running.until_stopped().await
     }

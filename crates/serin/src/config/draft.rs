@@ -13,7 +13,7 @@ use super::environment::{self, Environment};
 use super::honeycreds::Reading;
 use super::keys::{self, Known};
 use super::report::{Complaints, Note, Place};
-use super::sensor::{console, device, limits, run, store};
+use super::sensor::{Heartbeat, console, device, heartbeat, limits, run, selftest, store};
 use super::{
     Catalogue, Config, Dialect, Disk, Honeycreds, Ignore, honeycreds, ignore, json, native, opencanary, toml,
 };
@@ -154,29 +154,36 @@ impl Draft {
         let limits = self.gather(limits::Settings::read(&conf));
         let store = self.gather(store::Settings::read(&conf));
         let run = self.gather(run::Settings::read(&conf));
+        let heartbeat = heartbeat::Settings::read(&conf).and_then(|it| Heartbeat::read(&it));
+        let heartbeat = self.gather(heartbeat);
+        let selftest = self.gather(selftest::Settings::read(&conf));
         let listen = self.listen(device.as_ref());
         let ports = self.services();
         let console_at = console.and_then(|it| it.listen.0).filter(|it| self.has_room(*it, &listen, &ports));
         self.consequences(device.as_ref());
         self.notes.sort_by(|a, b| a.place.cmp(&b.place));
-        let sections = device.zip(limits).zip(store.zip(run));
+        let sections = device.zip(limits).zip(store.zip(run)).zip(heartbeat.zip(selftest));
         match sections {
-            Some(((device, limits), (store, run))) if self.complaints.is_empty() => Ok(Config {
-                file: self.file,
-                dialect: self.dialect,
-                services: self.conf,
-                node_id: device.node_id,
-                hostname: device.hostname,
-                listen,
-                ignore,
-                honeycreds,
-                outputs,
-                console: console_at,
-                limits: limits.into(),
-                store: store.into(),
-                run: run.into(),
-                notes: self.notes,
-            }),
+            Some((((device, limits), (store, run)), (heartbeat, selftest))) if self.complaints.is_empty() => {
+                Ok(Config {
+                    file: self.file,
+                    dialect: self.dialect,
+                    services: self.conf,
+                    node_id: device.node_id,
+                    hostname: device.hostname,
+                    listen,
+                    ignore,
+                    honeycreds,
+                    outputs,
+                    console: console_at,
+                    limits: limits.into(),
+                    store: store.into(),
+                    run: run.into(),
+                    heartbeat,
+                    selftest_every: selftest.every,
+                    notes: self.notes,
+                })
+            }
             _ => {
                 self.complaints.sort_by(|a, b| a.place.cmp(&b.place));
                 self.complaints.dedup();

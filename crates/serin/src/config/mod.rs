@@ -43,7 +43,7 @@ pub use init::{PERSONAS, Persona, init};
 pub use report::{Complaints, Note, Place};
 pub use schema::{schema, settings_page};
 pub use search::{Selection, candidates};
-pub use sensor::Durability;
+pub use sensor::{Durability, Heartbeat};
 
 /// Said by commands that end after complaints.
 pub const NOTHING_STARTED: &str = "Nothing was started.";
@@ -79,6 +79,10 @@ pub struct Config {
     pub store: sensor::Store,
     /// How the process runs.
     pub run: sensor::Run,
+    /// Signs of life.
+    pub heartbeat: sensor::Heartbeat,
+    /// Between two self-tests; zero: only when asked for.
+    pub selftest_every: std::time::Duration,
     /// What the operator should know: services that come later, settings that are ignored, values
     /// that were put right.
     pub notes: Vec<Note>,

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use serin_services::conf::{Key, Setting};
+use serin_services::conf::{Complaint, Key, Setting};
+
+use crate::outputs::transport::http;
 
 /// Addresses to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,13 +173,42 @@ pub(crate) mod run {
     } }
 }
 
+/// Signs of life.
+pub(crate) mod heartbeat {
+    use std::time::Duration;
+
+    use crate::outputs::secret::Secret;
+
+    serin_services::settings! { "heartbeat" {
+        /// Seconds between two events that say that the sensor is alive. 0: none.
+        every: Duration = Duration::from_hours(1), opencanary 0;
+        /// An address that is asked for while all is well, at a service that tells you when that stops:
+        /// a dead man's switch. Empty: none. Whoever knows it can pretend to be alive, so it is a secret.
+        url: Secret = Secret::default();
+        /// Seconds between two such requests.
+        url_every: Duration = Duration::from_mins(1);
+    } }
+}
+
+/// The sensor's own tries of itself.
+pub(crate) mod selftest {
+    use std::time::Duration;
+
+    serin_services::settings! { "selftest" {
+        /// Seconds between two self-tests: a day is 86400. 0: only when asked for with `serin selftest`.
+        every: Duration = Duration::ZERO;
+    } }
+}
+
 /// All settings of the sensor, section by section.
-pub(crate) const KEYS: [&[Key]; 5] = [
+pub(crate) const KEYS: [&[Key]; 7] = [
     device::Settings::KEYS,
     console::Settings::KEYS,
     limits::Settings::KEYS,
     store::Settings::KEYS,
     run::Settings::KEYS,
+    heartbeat::Settings::KEYS,
+    selftest::Settings::KEYS,
 ];
 
 /// What peers may use up; `None` means no limit.
@@ -219,6 +250,36 @@ pub struct Run {
     pub group: Option<String>,
     /// Whether the process locks itself in.
     pub sandbox: bool,
+}
+
+/// Signs of life.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Between two events; zero: none.
+    pub every: Duration,
+    /// The dead man's switch.
+    pub(crate) url: Option<reqwest::Url>,
+    /// Between two requests to it.
+    pub url_every: Duration,
+}
+
+impl Heartbeat {
+    /// From the settings, which may be wrong about the address.
+    pub(crate) fn read(settings: &heartbeat::Settings) -> Result<Self, Vec<Complaint>> {
+        const KEY: &str = "heartbeat.url";
+        let mut complaints = Vec::new();
+        let text = settings.url.reveal_or_complain(KEY, &mut complaints);
+        let url = if text.is_empty() { None } else { Some(http::url(KEY, &text)) };
+        let url = url.transpose().unwrap_or_else(|it| {
+            complaints.push(it);
+            None
+        });
+        if complaints.is_empty() {
+            Ok(Self { every: settings.every, url, url_every: settings.url_every })
+        } else {
+            Err(complaints)
+        }
+    }
 }
 
 fn above_zero<T: Default + PartialEq>(value: T) -> Option<T> {

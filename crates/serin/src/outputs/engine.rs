@@ -6,7 +6,8 @@
 //! output: it has its own task, its deliveries have a deadline, and a panic in one is a failure of
 //! that delivery.
 
-use std::collections::HashMap;
+mod resume;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::call::{Call, Lag, TICK, deliver, guard};
 use super::delivery::Policy;
 use super::feed::Feed;
 use super::secret::Redactor;
-use super::status::{OutputStatus, State};
+use super::status::{OutputStatus, State, TestSeen};
 use super::window::Window;
 use super::{Delivery, Item, Outcome, Output, OutputConf};
 
@@ -80,8 +81,6 @@ const FETCH: usize = 512;
 const UNREADABLE: Duration = Duration::from_millis(250);
 /// An event that makes its delivery panic so often, alone in its batch, is a dead letter.
 const PANICS_MAX: u32 = 3;
-/// At the start, so many records after the cursor are compared with what the receiver got last.
-const COMPARED_MAX: usize = 200_000;
 
 impl Task {
     pub(crate) fn new(
@@ -191,54 +190,6 @@ impl Task {
     fn is_over(&self) -> bool {
         let done = self.window.items.is_empty() && *self.stored.borrow() <= self.window.read;
         self.stop().is_some_and(|by| done || self.disabled || Instant::now() >= by)
-    }
-
-    /// After a crash between a delivery and the save of the cursor, the receiver has more than the
-    /// cursor says. Where it can be asked what it got last, that is not sent twice: the end of what
-    /// it has must be the very events that follow the cursor, in order and without a gap.
-    async fn skip_delivered(&mut self) {
-        let deadline = self.output.deadline();
-        let Call::Done(latest) = guard(self.output.latest(), deadline).await else { return };
-        let Some(last) = latest.last() else { return };
-        let cursor = self.window.read;
-        if let Some(here) = self.feed.after(cursor.saturating_sub(1), 1).await.first()
-            && here.seq == cursor
-            && self.identity(&self.policy.conceal(here.clone())).as_ref() == Some(last)
-        {
-            return;
-        }
-        let places: HashMap<&[u8], usize> =
-            latest.iter().enumerate().map(|(at, identity)| (identity.as_slice(), at)).collect();
-        let (mut read, mut compared, mut found) = (cursor, 0, None);
-        // The run of matches: the place of its last event among the latest.
-        let mut run: Option<usize> = None;
-        'journal: while compared < COMPARED_MAX {
-            let records = self.feed.after(read, FETCH).await;
-            let Some(newest) = records.last() else { break };
-            read = newest.seq;
-            compared += records.len();
-            for record in records.iter().filter(|it| self.policy.wants(it)) {
-                let record = self.policy.conceal(record.clone());
-                let place = self.identity(&record).and_then(|it| places.get(it.as_slice()).copied());
-                match (place, run) {
-                    (Some(place), None) => run = Some(place),
-                    (Some(place), Some(before)) if place > before => run = Some(place),
-                    (None, None) => continue,
-                    _ => break 'journal,
-                }
-                found = Some(record.seq);
-            }
-        }
-        // A run that ends before the end was written by something else, or long ago.
-        if run == Some(latest.len() - 1)
-            && let Some(found) = found
-        {
-            self.window.read = found;
-        }
-    }
-
-    fn identity(&self, record: &Record) -> Option<Vec<u8>> {
-        catch_unwind(AssertUnwindSafe(|| self.output.identity(record))).ok().flatten()
     }
 
     /// Reads from the journal until there is a batch, or nothing more.
@@ -462,7 +413,8 @@ impl Task {
             match outcome {
                 Outcome::Delivered | Outcome::Duplicate => {
                     good = true;
-                    self.window.remove(at);
+                    let record = self.window.remove(at);
+                    self.note_test(record.as_deref(), None);
                     let mut status = self.status.write();
                     match outcome {
                         Outcome::Duplicate => status.duplicate += 1,
@@ -471,6 +423,7 @@ impl Task {
                 }
                 Outcome::Reject(why) => {
                     if let Some(record) = self.window.remove(at) {
+                        self.note_test(Some(&record), Some(&why));
                         self.bury(&record, &why).await;
                     }
                 }
@@ -505,6 +458,15 @@ impl Task {
         };
         self.failed(state, &why);
         Some(Pause { time: self.backoff.next(after), wanted: false })
+    }
+
+    /// Whoever makes a self-test wants to know what became of it here.
+    fn note_test(&self, record: Option<&Record>, problem: Option<&str>) {
+        if let Some(record) = record.filter(|it| it.is_selftest()) {
+            let problem = problem.map(|it| self.redactor.clean(it));
+            let confirmed = self.output.confirms().to_owned();
+            self.status.write().selftest = Some(TestSeen { seq: record.seq, confirmed, problem });
+        }
     }
 
     /// Notes what went wrong, without the secrets in it.

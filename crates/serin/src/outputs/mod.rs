@@ -21,12 +21,12 @@ pub(crate) mod handlers;
 mod line;
 pub(crate) mod manager;
 mod rotation;
-mod secret;
+pub(crate) mod secret;
 mod status;
 mod target;
 #[cfg(test)]
 mod tests;
-mod transport;
+pub(crate) mod transport;
 mod trial;
 mod window;
 mod worker;

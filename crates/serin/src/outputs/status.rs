@@ -53,8 +53,22 @@ pub struct OutputStatus {
     /// What the receiver confirmed, in words.
     #[serde(default)]
     pub receipt: Option<String>,
+    /// The last event of a self-test that it dealt with.
+    #[serde(default)]
+    pub selftest: Option<TestSeen>,
     /// What should be put right although events get through.
     pub warning: Option<String>,
+}
+
+/// What became of one event of a self-test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestSeen {
+    /// The event's number.
+    pub seq: u64,
+    /// How strongly the receiver confirmed it.
+    pub confirmed: String,
+    /// Why it will never take it.
+    pub problem: Option<String>,
 }
 
 impl OutputStatus {

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use serin_event::{Event, Record, Tainted, kinds};
 use serin_services::Service;
 use serin_services::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opener, Opening};
+use serin_services::probe::{Probe, Script};
 use tokio::net::TcpListener;
 
 use super::connection::UNCOUNTED;
@@ -30,6 +31,7 @@ static SERVICE: Service = Service {
     events: &[&kinds::EXAMPLE],
     backlog: 8192,
     idle: Duration::from_millis(400),
+    probe: Probe { tls: false, client: |_| Script::boxed(&[]), proof: &[] },
     build: |_| Ok(Vec::new()),
 };
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use parking_lot::{Mutex, RwLock};
-use serin_event::{Event, Kind, Record, Tainted, Value, kinds};
+use serin_event::{Event, Kind, Record, SELFTEST, Tainted, Value, kinds};
 use tokio::sync::Semaphore;
 
 use super::clock;
@@ -21,6 +21,8 @@ use super::floods::Floods;
 use super::journal::Journal;
 use super::metrics::Metrics;
 use crate::config::{Honeycreds, Ignore};
+use crate::incidents::Notice;
+use crate::selftest::Marks;
 
 /// One connection, as records name it.
 #[derive(Debug, Clone)]
@@ -57,6 +59,8 @@ pub(crate) struct Recorder {
     journal: Journal,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) floods: Floods,
+    /// Which connections are the sensor's own.
+    pub(crate) marks: Marks,
     /// Where the first bytes of a conversation are kept that made a dialogue panic.
     panics: PathBuf,
     session: AtomicU64,
@@ -80,6 +84,7 @@ impl Recorder {
             journal,
             metrics,
             floods,
+            marks: Marks::default(),
             panics,
             // Sessions of different runs must not meet in the store.
             session: AtomicU64::new(clock::now().0.unsigned_abs() << 10),
@@ -108,6 +113,11 @@ impl Recorder {
     pub(crate) async fn record(&self, event: Event, at: &Conversation) {
         let source = at.peer.ip();
         let rules = self.rules.read().clone();
+        if let Some(run) = self.marks.of(at.peer) {
+            let mut record = make(&rules, &event, Some(at));
+            record.add_detail(SELFTEST, run.into());
+            return self.keep(record).await;
+        }
         if rules.ignore.drops(Some(source), event.kind.logtype) {
             self.metrics.ignored.inc();
             return;
@@ -178,6 +188,17 @@ impl Recorder {
             return;
         }
         let record = make(&rules, &Event::saying(kind, text), None);
+        self.keep(record).await;
+    }
+
+    /// Records what is told of an incident that the sensor itself opened; `run`: by a self-test.
+    pub(crate) async fn tell_notice(&self, notice: &Notice, run: Option<&str>) {
+        let rules = self.rules.read().clone();
+        let mut record = make(&rules, &notice.to_event(), None);
+        record.source.host = notice.source;
+        if let Some(run) = run {
+            record.add_detail(SELFTEST, run.into());
+        }
         self.keep(record).await;
     }
 

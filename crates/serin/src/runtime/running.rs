@@ -11,9 +11,12 @@ use sd_notify::NotifyState;
 use serin_event::kinds;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
+use super::control::{self, Asked, Request};
 use super::greeting::{Greeting, shown};
+use super::heartbeat::Beats;
 use super::host_keys::Made;
 use super::journal::Journal;
 use super::management::{Facts, View, router};
@@ -21,6 +24,7 @@ use super::privileges;
 use super::sensor::{CONSOLE, Sensor, Unavailable};
 use crate::config::{Complaints, Config};
 use crate::outputs::manager::Manager;
+use crate::selftest::Tester;
 
 /// How a configuration is read again.
 pub(crate) type Reload = Box<dyn Fn() -> Result<Config, Complaints> + Send + Sync>;
@@ -45,6 +49,11 @@ pub(crate) struct Running {
     told: Vec<String>,
     /// Looks whether the database is still whole.
     inspecting: Option<JoinHandle<()>>,
+    beats: Beats,
+    /// What other processes ask; `None`: they cannot.
+    asked: Option<mpsc::Receiver<Asked>>,
+    /// A self-test at work.
+    testing: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -78,7 +87,11 @@ impl Running {
             making: None,
             told: Vec::new(),
             inspecting: None,
+            beats: Beats::default(),
+            asked: None,
+            testing: None,
         };
+        running.beats.set(&running.config.heartbeat);
         running.make_host_keys();
         running.refresh_view();
         running
@@ -92,6 +105,17 @@ impl Running {
                 tracing::error!(%error, "the console ended");
             }
         });
+    }
+
+    /// Lets other processes of the operator's ask things of the sensor with this state folder.
+    pub(crate) fn open_control(&mut self, state: &Path) {
+        match control::listen(state) {
+            Ok(asked) => self.asked = Some(asked),
+            Err(error) => {
+                let path = control::path(state);
+                tracing::warn!(%error, path = %path.display(), "`serin selftest` cannot reach this sensor");
+            }
+        }
     }
 
     fn refresh_view(&self) {
@@ -177,6 +201,7 @@ impl Running {
                     self.outputs.reopen();
                     self.look_for_configuration(true).await;
                 }
+                Some(asked) = next(&mut self.asked) => self.answer(asked),
                 made = outcome(&mut self.making) => self.take_host_keys(made).await,
                 _ = second.tick() => self.each_second().await,
             }
@@ -187,6 +212,11 @@ impl Running {
 
     async fn each_second(&mut self) {
         self.seconds += 1;
+        self.show_life().await;
+        let every = self.config.selftest_every.as_secs();
+        if every > 0 && self.seconds.is_multiple_of(every) {
+            self.begin_test(Vec::new(), None);
+        }
         // Beside the loop: recording may wait for the disk, and signals must not.
         if self.telling.as_ref().is_none_or(JoinHandle::is_finished) {
             let recorder = self.sensor.recorder.clone();
@@ -209,6 +239,57 @@ impl Running {
             self.retry_unavailable().await;
         }
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+
+    /// An event, and a sign to the dead man's switch, when they are due.
+    async fn show_life(&mut self) {
+        if self.beats.tick() {
+            let services = self.sensor.services().len();
+            let text =
+                format!("alive: {services} ports served, {} events stored", *self.journal.stored().borrow());
+            self.sensor.recorder.tell(&kinds::PING, text).await;
+        }
+        let well = self.journal.health().trouble.is_none() && self.unavailable.is_empty();
+        if let Some(news) = self.beats.tell_switch(well).await {
+            tracing::warn!("{news}");
+            self.sensor.recorder.tell(&kinds::ERROR, news).await;
+        }
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        match asked.request {
+            Request::Selftest { services } => self.begin_test(services, Some(asked.answer)),
+        }
+    }
+
+    /// Starts a self-test beside everything else; one at a time.
+    fn begin_test(&mut self, only: Vec<String>, answer: Option<Answering>) {
+        if self.testing.as_ref().is_some_and(|it| !it.is_finished()) {
+            if let Some(answer) = answer {
+                let _ = answer.send(Err("a self-test is at work already".to_owned()));
+            }
+            return;
+        }
+        let tester = Tester {
+            recorder: self.sensor.recorder.clone(),
+            journal: self.journal.clone(),
+            services: self.sensor.services(),
+            unavailable: self.unavailable.iter().map(|it| (it.service, it.why.clone())).collect(),
+            outputs: self.outputs.statuses(),
+            node_id: self.config.node_id.clone(),
+        };
+        let recorder = self.sensor.recorder.clone();
+        self.testing = Some(tokio::spawn(async move {
+            let report = tester.run(&only).await;
+            for output in report.outputs.iter().filter(|it| !it.well) {
+                let text = format!("self-test: output {}: {}", output.output, output.outcome);
+                recorder.tell(&kinds::ERROR, text).await;
+            }
+            if let Some(answer) = answer {
+                // Whoever asked may have gone.
+                let _ = answer.send(serde_json::to_value(&report).map_err(|it| it.to_string()));
+            }
+        }));
     }
 
     /// The console is opened at the start alone; what was wrong with it stays wrong.
@@ -262,6 +343,7 @@ impl Running {
         self.unavailable = self.sensor.reload(&config).await.into_iter().chain(console).collect();
         self.outputs.reload(&config.outputs, &self.journal).await;
         self.config = config;
+        self.beats.set(&self.config.heartbeat);
         self.make_host_keys();
         self.refresh_view();
         self.tell_alarms().await;
@@ -338,6 +420,16 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         })
+    }
+}
+
+type Answering = oneshot::Sender<Result<serde_json::Value, String>>;
+
+/// What is asked next; never, where nobody can ask.
+async fn next(asked: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
+    match asked {
+        Some(asked) => asked.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,6 +16,7 @@ use serin_event::{Event, Tainted, Value, kinds};
 
 use crate::conf::{Complaint, Conf};
 use crate::dialogue::{Action, Actions, Broken, Dialogue, ENOUGH, Opening, TlsPeer, jitter};
+use crate::probe::{Probe, Script, Step};
 use crate::{Certificate, Listening, Service, Tls, settings};
 use product::{After, Lines, Product};
 
@@ -30,6 +31,18 @@ pub(crate) static SERVICE: Service = Service {
     backlog: BACKLOG,
     // Above the longest time limit among the products, which have their own words for it.
     idle: Duration::from_mins(20),
+    probe: Probe {
+        tls: false,
+        client: |_| {
+            Script::boxed(&[
+                Step::Hear(&[b"\r\n"]),
+                Step::Say(b"USER serin-selftest\r\n"),
+                Step::Hear(&[b"\r\n"]),
+                Step::Say(b"PASS serin-selftest\r\n"),
+            ])
+        },
+        proof: &[&kinds::FTP_LOGIN],
+    },
     build,
 };
 

@@ -26,6 +26,7 @@ use serin_event::{Kind, Timestamp, kinds};
 
 use crate::conf::{Complaint, Conf, FolderPath, Setting};
 use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, ENOUGH, Opener, Opening};
+use crate::probe::{Probe, Script, Step};
 use crate::{Listening, Service, settings};
 use body::{Body, Progress};
 use lenient::Said;
@@ -35,6 +36,13 @@ use site::{Answer, Request, Site};
 use skin::Skin;
 
 /// See this module.
+/// Asks for a page.
+pub(crate) const PROBE: Probe = Probe {
+    tls: false,
+    client: |_| Script::boxed(&[Step::Say(b"GET /?serin-selftest HTTP/1.1\r\nHost: serin-selftest\r\n\r\n")]),
+    proof: &[&kinds::HTTP_GET, &kinds::HTTP_REDIRECT],
+};
+
 pub(crate) static SERVICE: Service = Service {
     name: "http",
     about: "A web server with a login page",
@@ -45,6 +53,7 @@ pub(crate) static SERVICE: Service = Service {
     events: EVENTS,
     backlog: BACKLOG,
     idle: IDLE,
+    probe: PROBE,
     build,
 };
 

@@ -26,6 +26,7 @@ use serin_event::{Event, Tainted, Value, kinds};
 use crate::conf::{Complaint, Conf, wrong};
 use crate::dialogue::{Action, Actions, Broken, Dialogue, Opening, random};
 use crate::http_syntax::chunk_size;
+use crate::probe::{Probe, Script, Step};
 use crate::wire::first_line;
 use crate::{Listening, Service, choices, settings};
 
@@ -45,6 +46,17 @@ pub(crate) static SERVICE: Service = Service {
     backlog: request::HEAD_MAX,
     // Squid's request_timeout.
     idle: Duration::from_mins(5),
+    probe: Probe {
+        tls: false,
+        // serin-selftest:serin-selftest
+        client: |_| {
+            Script::boxed(&[Step::Say(
+                b"GET http://serin-selftest.invalid/ HTTP/1.1\r\nHost: serin-selftest.invalid\r\n\
+                  Proxy-Authorization: Basic c2VyaW4tc2VsZnRlc3Q6c2VyaW4tc2VsZnRlc3Q=\r\n\r\n",
+            )])
+        },
+        proof: &[&kinds::HTTPPROXY_LOGIN, &kinds::HTTPPROXY_REQUEST],
+    },
     build,
 };
 

@@ -28,6 +28,7 @@ mod keys;
 mod mac;
 mod packet;
 mod places;
+mod probe;
 mod profile;
 mod random;
 mod session;
@@ -48,6 +49,7 @@ use serin_event::{Event, Tainted, kinds};
 
 use crate::conf::{Complaint, Conf};
 use crate::logins::Logins;
+use crate::probe::Probe;
 use crate::{Listening, Service, settings};
 use compression::Compressing;
 use crowd::Crowd;
@@ -77,6 +79,7 @@ pub(crate) static SERVICE: Service = Service {
     backlog: packet::LONGEST_WHOLE,
     // Above the time to log in of every product, which is what ends a silent connection.
     idle: Duration::from_mins(10),
+    probe: Probe { tls: false, client: probe::client, proof: &[&kinds::SSH_LOGIN] },
     build,
 };
 

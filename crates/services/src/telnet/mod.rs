@@ -15,6 +15,7 @@ use serin_event::{Event, Tainted, kinds};
 
 use crate::conf::{Complaint, Conf};
 use crate::dialogue::{Action, Actions, Broken, Closed, Dialogue, Opening, jitter};
+use crate::probe::{Probe, Script, Step};
 use crate::{Listening, Service, choices, settings};
 use nvt::{DO, ECHO, Heard, IAC, NAWS, Nvt, SGA, TTYPE, WILL};
 
@@ -30,6 +31,18 @@ pub(crate) static SERVICE: Service = Service {
     backlog: 512,
     // Above the products' own time limits, which have their own words.
     idle: Duration::from_mins(2),
+    probe: Probe {
+        tls: false,
+        client: |_| {
+            Script::boxed(&[
+                Step::Hear(&[b": ", b":", b"> "]),
+                Step::Say(b"serin-selftest\r\n"),
+                Step::Hear(&[b": ", b":", b"> "]),
+                Step::Say(b"serin-selftest\r\n"),
+            ])
+        },
+        proof: &[&kinds::TELNET_LOGIN, &kinds::TELNET_CONNECTION],
+    },
     build,
 };
 

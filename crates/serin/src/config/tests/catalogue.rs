@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serin_services::conf::{Complaint, Conf};
+use serin_services::probe::{Probe, Script};
 use serin_services::{Listening, Service};
 
 use super::Catalogue;
@@ -84,6 +85,7 @@ const fn service(name: &'static str, port: u16) -> Service {
         events: &[],
         backlog: 64,
         idle: Duration::from_secs(1),
+        probe: Probe { tls: false, client: |_| Script::boxed(&[]), proof: &[] },
         build: |_| Ok(Vec::new()),
     }
 }

@@ -95,6 +95,9 @@ node_id = "n"
 banner = "FTP Ready."
 enabled = true
 
+[heartbeat]
+every = 0
+
 [telnet]
 port = 8023
 
