@@ -131,7 +131,8 @@ fn read_again(config: &Config) -> Vec<PathBuf> {
             Tls::No => None,
         });
     let certificates = certificates.flat_map(|(chain, key)| [chain, key]).map(PathBuf::from);
-    config.file.iter().cloned().chain(folders.map(PathBuf::from)).chain(certificates).collect()
+    let outputs = config.outputs.iter().flat_map(OutputConf::reads);
+    config.file.iter().cloned().chain(folders.map(PathBuf::from)).chain(certificates).chain(outputs).collect()
 }
 
 /// As many connections as the system lets us have.

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serin_event::Record;
-use serin_services::conf::{Complaint, Conf, Key};
+use serin_services::conf::{Complaint, Conf, Key, Setting as _};
 
 pub use delivery::{Carries, Passwords};
 pub use feed::Feed;
@@ -123,6 +123,17 @@ impl OutputConf {
     pub fn file(&self) -> Option<PathBuf> {
         let path = self.conf.get(&format!("{}.path", self.output.name))?.as_str()?;
         (!path.is_empty()).then(|| path.into())
+    }
+
+    /// The files that it reads whenever it is built: certificates, keys, secrets.
+    #[must_use]
+    pub fn reads(&self) -> Vec<PathBuf> {
+        let text = |key: &Key| self.conf.get(key.name)?.as_str().map(str::to_owned);
+        let named =
+            transport::tls::FILES.iter().filter_map(|it| self.conf.get(it)?.as_str().map(str::to_owned));
+        let secrets = self.output.settings().filter(|it| it.wants == secret::Secret::WANTS).filter_map(text);
+        let secrets = secrets.filter_map(|it| it.strip_prefix("file:").map(str::to_owned));
+        named.chain(secrets).filter(|it| !it.is_empty()).map(PathBuf::from).collect()
     }
 }
 

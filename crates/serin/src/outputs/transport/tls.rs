@@ -26,6 +26,9 @@ settings! { "tls" {
 /// The settings, for outputs that speak TLS.
 pub(crate) const KEYS: &[serin_services::conf::Key] = Settings::KEYS;
 
+/// Those among them that name files.
+pub(crate) const FILES: &[&str] = &["tls.ca", "tls.certificate", "tls.key"];
+
 /// TLS as an output's settings want it.
 ///
 /// # Errors
