@@ -1,6 +1,7 @@
 //! Outputs: everything arrives at the receiver, in its form, through outages.
 
 mod slack;
+mod webhook;
 
 use serin_tests::{Sensor, Talk};
 

@@ -66,6 +66,28 @@ impl Entries {
         self.values.get(key)
     }
 
+    /// A value's JSON text with the members of its objects as they follow each other in the file, which
+    /// the value itself does not know.
+    pub(crate) fn in_order(&self, path: &str, value: &Value) -> String {
+        match value {
+            Value::Object(members) => {
+                let mut members: Vec<_> =
+                    members.iter().map(|(name, it)| (format!("{path}.{name}"), name, it)).collect();
+                members.sort_by_key(|it| self.places.get(&it.0).map(|it| it.key.clone()));
+                let texts = members.iter().map(|(path, name, it)| {
+                    format!("{}:{}", Value::from(name.as_str()), self.in_order(path, it))
+                });
+                format!("{{{}}}", texts.collect::<Vec<_>>().join(","))
+            }
+            Value::Array(values) => {
+                let texts =
+                    values.iter().enumerate().map(|(at, it)| self.in_order(&format!("{path}.{at}"), it));
+                format!("[{}]", texts.collect::<Vec<_>>().join(","))
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// Whether there is a table or setting of exactly this name.
     pub(crate) fn mentions(&self, path: &str) -> bool {
         self.places.contains_key(path)

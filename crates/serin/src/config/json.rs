@@ -317,6 +317,16 @@ mod tests {
     }
 
     #[test]
+    fn members_keep_the_order_of_the_file() {
+        let text = r#"{"x": {"zebra": 1, "ant": [{"b": "é", "a": null}], "m.n": {"2": true, "1": 1.5}}}"#;
+        let entries = read(text).unwrap();
+        assert_eq!(
+            entries.in_order("x", entries.get("x").unwrap()),
+            r#"{"zebra":1,"ant":[{"b":"é","a":null}],"m.n":{"2":true,"1":1.5}}"#
+        );
+    }
+
+    #[test]
     fn a_syntax_error_names_the_likely_mistake() {
         let complaints = [
             "{\"a\": 1\n \"b\": 2}",

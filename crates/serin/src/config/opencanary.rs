@@ -240,7 +240,11 @@ fn handler(
         let complaints = formatter.map(|it| outputs::check_formatter(name, it)).unwrap_or_default();
         return draft.gather(Err(complaints));
     };
-    match outputs::from_handler(name, class, kwargs, formatter) {
+    let in_order = |argument: &str| {
+        let value = kwargs.get(argument)?;
+        Some(draft.entries.in_order(&format!("{path}.{argument}"), value))
+    };
+    match outputs::from_handler(name, class, kwargs, formatter, &in_order) {
         Ok(Some(output)) => Some(output),
         Ok(None) => {
             let text = format!("this version does not have {class} yet; everything else runs");

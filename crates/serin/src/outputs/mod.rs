@@ -28,6 +28,7 @@ mod target;
 mod tests;
 pub(crate) mod transport;
 mod trial;
+mod webhook;
 mod window;
 mod worker;
 
@@ -50,7 +51,7 @@ pub use status::{OutputStatus, State};
 pub use trial::test;
 
 /// All types of output, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT, &chat::slack::OUTPUT];
+pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT, &chat::slack::OUTPUT, &webhook::OUTPUT];
 
 /// The type of this name.
 #[must_use]

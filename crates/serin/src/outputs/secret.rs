@@ -1,8 +1,11 @@
 //! Tokens and passwords for receivers: taken from the configuration, a file or the environment, and
 //! never shown again.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use serin_services::conf::{Complaint, Setting};
 
@@ -69,6 +72,32 @@ impl Setting for Secret {
     }
 }
 
+/// Names and values as a setting, each value a [`Secret`]: headers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SecretTable(pub(crate) BTreeMap<String, Secret>);
+
+impl Setting for SecretTable {
+    const WANTS: &'static str = "a table of names and texts; a text may be file:PATH or env:NAME";
+
+    fn read(value: &Value) -> Result<Self, ()> {
+        let table = value.as_object().ok_or(())?;
+        let entries = table.iter().map(|(name, it)| Ok((name.clone(), Secret::read(it)?)));
+        entries.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn complain(_: &Value) -> String {
+        format!("wants {}", Self::WANTS)
+    }
+
+    fn show(&self) -> Value {
+        self.0.iter().map(|(name, it)| (name.clone(), it.show())).collect()
+    }
+
+    fn schema() -> Value {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
 /// Takes the secrets of one output out of whatever is said about it: receivers repeat them in their
 /// error messages, and so do libraries.
 #[derive(Debug, Default)]
@@ -80,14 +109,32 @@ const SHORTEST: usize = 4;
 impl Redactor {
     pub(super) fn new(conf: &OutputConf) -> Self {
         let mut secrets = Vec::new();
-        for key in conf.output.settings().filter(|it| it.wants == Secret::WANTS) {
-            let Some(secret) = conf.conf.get(key.name).and_then(|it| Secret::read(it).ok()) else { continue };
-            let Ok(text) = secret.reveal() else { continue };
-            // Of an address, the part behind the host is the secret, and may be told without the rest.
-            if let Some(path) = text.split_once("://").and_then(|it| it.1.split_once('/')).map(|it| it.1) {
-                secrets.push(path.to_owned());
+        for key in conf.output.settings() {
+            let Some(value) = conf.conf.get(key.name) else { continue };
+            if key.wants == Secret::WANTS {
+                let Some(text) = Secret::read(value).ok().and_then(|it| it.reveal().ok()) else { continue };
+                parts_of_address(&text, &mut secrets);
+                let user = key.name.strip_suffix(".password").map(|it| format!("{it}.user"));
+                if let Some(user) = user.and_then(|it| conf.conf.get(&it)?.as_str()) {
+                    // As Basic authentication and SMTP send them.
+                    secrets.push(STANDARD.encode(format!("{user}:{text}")));
+                    secrets.push(STANDARD.encode(format!("\0{user}\0{text}")));
+                    secrets.push(STANDARD.encode(&text));
+                }
+                secrets.push(text);
+            } else if key.wants == SecretTable::WANTS {
+                let table = SecretTable::read(value).unwrap_or_default().0;
+                let told = |name: &str| TOLD.iter().any(|it| it.eq_ignore_ascii_case(name));
+                for (_, secret) in table.iter().filter(|it| !told(it.0)) {
+                    let Ok(text) = secret.reveal() else { continue };
+                    // Of `Bearer abc`, the receiver may repeat the last word alone.
+                    secrets.extend(text.split_once(' ').map(|it| it.1.to_owned()));
+                    secrets.push(text);
+                }
+            } else if let Some(text) = value.as_str() {
+                // Of a proxy's address, say.
+                secrets.extend(credentials(text));
             }
-            secrets.push(text);
         }
         secrets.retain(|it| it.len() >= SHORTEST);
         secrets.sort_by_key(|it| std::cmp::Reverse(it.len()));
@@ -98,6 +145,28 @@ impl Redactor {
     pub(super) fn clean(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.0, "…"))
     }
+}
+
+/// Headers whose values are no secrets.
+const TOLD: &[&str] = &["accept", "content-type", "user-agent"];
+
+/// Of an address, the part behind the host is a secret and may be told without the rest; so may its
+/// query, and its password.
+fn parts_of_address(text: &str, secrets: &mut Vec<String>) {
+    let Some(path) = text.split_once("://").and_then(|it| it.1.split_once('/')).map(|it| it.1) else {
+        return;
+    };
+    if let Some((path, query)) = path.split_once('?') {
+        secrets.extend([path, query].map(str::to_owned));
+    }
+    secrets.push(path.to_owned());
+    secrets.extend(credentials(text));
+}
+
+/// The password in `scheme://user:password@host`.
+fn credentials(text: &str) -> Option<String> {
+    let host = text.split_once("://")?.1.split(['/', '?', '#']).next()?;
+    Some(host.rsplit_once('@')?.0.split_once(':')?.1.to_owned())
 }
 
 #[cfg(test)]
@@ -130,5 +199,22 @@ mod tests {
             "404 for https://hooks.example/… with …"
         );
         assert_eq!(format!("{:?}", secret("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn secrets_in_headers_and_addresses_are_known_too() {
+        let mut conf = serin_services::conf::Conf::new();
+        conf.set("webhook.url", "https://bob:pass-word@hooks.example/T0/hidden?key=abcdef");
+        conf.set("webhook.headers", json!({ "Authorization": "Bearer tokentoken", "Accept": "text/plain" }));
+        conf.set("webhook.user", "canary");
+        conf.set("webhook.password", "s3cret-word");
+        conf.set("http.proxy", "http://me:proxypass@proxy.example:3128");
+        let output = crate::outputs::by_name("webhook").unwrap();
+        let redactor = Redactor::new(&OutputConf { name: "x".to_owned(), output, conf });
+        assert_eq!(
+            redactor.clean("pass-word T0/hidden key=abcdef tokentoken text/plain proxypass"),
+            "… … … … text/plain …"
+        );
+        assert_eq!(redactor.clean("Basic Y2FuYXJ5OnMzY3JldC13b3Jk"), "Basic …");
     }
 }

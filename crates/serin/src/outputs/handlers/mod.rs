@@ -13,11 +13,12 @@ use serin_services::conf::Complaint;
 pub(crate) use reader::Reader;
 
 use super::chat::slack;
-use super::{OutputConf, OutputType, console, file};
+use super::{OutputConf, OutputType, console, file, webhook};
 
 /// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
 /// its key in `logger.kwargs.handlers`; `formatter` is the definition it refers to, looked up in
-/// `logger.kwargs.formatters`. `Ok(None)`: a handler of OpenCanary's that this version lacks.
+/// `logger.kwargs.formatters`; `in_order` gives the JSON text of an argument with its members as the
+/// file has them. `Ok(None)`: a handler of OpenCanary's that this version lacks.
 ///
 /// # Errors
 ///
@@ -27,8 +28,9 @@ pub fn from_handler(
     class: &str,
     kwargs: &Map<String, Value>,
     formatter: Option<&Map<String, Value>>,
+    in_order: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<OutputConf>, Vec<Complaint>> {
-    let mut reader = Reader::new(name, kwargs);
+    let mut reader = Reader::new(name, kwargs, in_order);
     let (output, convert) = match KNOWN.iter().find(|it| it.name == class) {
         Some(Class { becomes: Some((output, convert)), .. }) => (*output, convert),
         Some(_) => return Ok(None),
@@ -54,7 +56,7 @@ pub fn from_handler(
 /// What is wrong with a formatter to which a handler refers, whose class says nothing.
 pub(crate) fn check_formatter(name: &str, formatter: &Map<String, Value>) -> Vec<Complaint> {
     let none = Map::new();
-    let mut reader = Reader::new(name, &none);
+    let mut reader = Reader::new(name, &none, &|_| None);
     reader.formatter("console", Some(formatter));
     reader.complaints
 }
@@ -113,7 +115,10 @@ static KNOWN: &[Class] = &[
     Class { name: "opencanary.logger.SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("opencanary.logger.SocketJSONHandler"),
     later("opencanary.logger.TeamsHandler"),
-    later("opencanary.logger.WebhookHandler"),
+    Class {
+        name: "opencanary.logger.WebhookHandler",
+        becomes: Some((&webhook::OUTPUT, webhook::from_handler)),
+    },
     // Without the package, as some instructions on the web have them.
     later("DShieldHandler"),
     later("HpfeedsHandler"),
@@ -122,7 +127,7 @@ static KNOWN: &[Class] = &[
     later("SocketJSONHandler"),
     later("SysLogHandler"),
     later("TeamsHandler"),
-    later("WebhookHandler"),
+    Class { name: "WebhookHandler", becomes: Some((&webhook::OUTPUT, webhook::from_handler)) },
 ];
 
 #[cfg(test)]
@@ -134,7 +139,8 @@ mod tests {
     fn handler(definition: &Value, formatter: &Value) -> Result<Option<OutputConf>, Vec<String>> {
         let kwargs = definition.as_object().unwrap();
         let class = kwargs["class"].as_str().unwrap();
-        from_handler("it", class, kwargs, formatter.as_object())
+        let in_order = |argument: &str| kwargs.get(argument).map(Value::to_string);
+        from_handler("it", class, kwargs, formatter.as_object(), &in_order)
             .map_err(|it| it.iter().map(|it| format!("{}: {}", it.key, it.text)).collect())
     }
 

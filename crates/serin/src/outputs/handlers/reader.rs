@@ -10,6 +10,7 @@ use crate::outputs::{OutputType, delivery};
 pub(crate) struct Reader<'a> {
     prefix: String,
     kwargs: &'a Map<String, Value>,
+    in_order: &'a dyn Fn(&str) -> Option<String>,
     taken: Vec<&'static str>,
     pub(crate) conf: Conf,
     pub(super) complaints: Vec<Complaint>,
@@ -22,10 +23,15 @@ impl<'a> Reader<'a> {
     /// OpenCanary, and filters cannot be defined in its file.
     const NOT_ARGUMENTS: &'static [&'static str] = &["class", "formatter", "level", "filters"];
 
-    pub(crate) fn new(name: &str, kwargs: &'a Map<String, Value>) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        kwargs: &'a Map<String, Value>,
+        in_order: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Self {
         Self {
             prefix: format!("logger.kwargs.handlers.{name}"),
             kwargs,
+            in_order,
             taken: Vec::new(),
             conf: Conf::new(),
             complaints: Vec::new(),
@@ -66,6 +72,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn take(&mut self, argument: &'static str) -> Option<&'a Value> {
         self.taken.push(argument);
         self.kwargs.get(argument)
+    }
+
+    /// An argument's JSON text, its members in the order of the file.
+    pub(crate) fn take_in_order(&mut self, argument: &'static str) -> Option<String> {
+        self.taken.push(argument);
+        (self.in_order)(argument)
     }
 
     pub(crate) fn read<T: Setting>(&mut self, argument: &'static str, default: T) -> T {

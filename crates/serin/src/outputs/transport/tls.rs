@@ -58,7 +58,6 @@ pub(crate) fn config(conf: &Conf) -> Result<Arc<ClientConfig>, Vec<Complaint>> {
     Ok(Arc::new(config))
 }
 
-#[allow(dead_code, reason = "the first output that uses it removes this line")]
 /// What an operator who looks at the status should know.
 pub(crate) fn warning(conf: &Conf) -> Option<String> {
     let verify = Settings::read(conf).is_ok_and(|it| it.verify);
