@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod detectors;
 mod files;
+mod ignore;
 mod operator;
 mod outputs;
 mod privileges;

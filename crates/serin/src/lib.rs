@@ -1,10 +1,11 @@
 //! The sensor itself: everything of Serin that touches the world.
 //!
-//! `config` says what to do, `runtime` does it (sockets, recording, privileges), `incidents` decides
-//! what a person is told, `outputs` tells it, `cli` is how a person drives it all, `state` is where it keeps things.
+//! `config` says what to do, `runtime` does it (sockets, recording, privileges), `ignore` what is
+//! harmless, `incidents` decides what a person is told, `outputs` tells it, `cli` is how a person drives it all, `state` is where it keeps things.
 
 pub mod cli;
 pub mod config;
+mod ignore;
 mod incidents;
 pub mod outputs;
 mod runtime;

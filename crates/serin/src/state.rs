@@ -157,6 +157,12 @@ impl StateDir {
         self.0.join(PANICS)
     }
 
+    /// How often each ignore rule was met.
+    #[must_use]
+    pub fn ignore_hits(&self) -> PathBuf {
+        self.0.join(IGNORE_HITS)
+    }
+
     /// What a sensor says that `opencanaryd` started in the background.
     #[must_use]
     pub fn log(&self) -> PathBuf {
@@ -199,6 +205,7 @@ const CERTIFICATES: &str = "certificates";
 const DATABASE: &str = "serin.db";
 const HOST_KEYS: &str = "ssh";
 const IDENTITY: &str = "identity.json";
+const IGNORE_HITS: &str = "ignore.json";
 const LOG: &str = "serin.log";
 const PANICS: &str = "panics";
 /// What there is in folders of their own.
@@ -209,7 +216,7 @@ const FOLDERS: [&str; 3] = [CERTIFICATES, HOST_KEYS, PANICS];
 fn is_ours(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     FOLDERS.iter().any(|it| it.as_bytes() == name)
-        || [DATABASE, IDENTITY, LOG].iter().any(|it| name.starts_with(it.as_bytes()))
+        || [DATABASE, IDENTITY, IGNORE_HITS, LOG].iter().any(|it| name.starts_with(it.as_bytes()))
 }
 
 /// What stands under this name, held open without reading it; `None`: nothing any more.

@@ -46,6 +46,9 @@ pub(super) struct Arguments {
     /// At least this severe: informational, low, medium, high, critical.
     #[arg(long, value_name = "LEVEL", value_parser = severity)]
     severity: Option<Severity>,
+    /// Only the event of this number, and which rule decided about it.
+    #[arg(long, value_name = "SEQ")]
+    why: Option<u64>,
     /// Housekeeping of the sensor too: starts, stops, errors.
     #[arg(long)]
     all: bool,
@@ -62,6 +65,9 @@ pub(super) struct Arguments {
 
 /// Prints the events asked for, oldest first.
 pub(super) fn events(arguments: &Arguments, out: &mut dyn Write) -> ExitCode {
+    if let Some(seq) = arguments.why {
+        return super::why::why(&arguments.sensor, seq, out);
+    }
     let records =
         match Reader::open(arguments.sensor.state().database()).and_then(|it| it.query(&query(arguments))) {
             Ok(records) => records,
@@ -151,7 +157,7 @@ fn csv_field(text: &str) -> String {
 }
 
 /// `10m`, `2h`, `3d` before now, or a civil time in UTC.
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     const SECOND: i64 = 1_000_000;
     let wants = || {
         format!("wants a span such as 10m, 2h or 3d, or a time such as \"2026-11-22 14:00\", got {text:?}")

@@ -1,11 +1,13 @@
 //! The command line: one definition, from which help, completions and the manual page are made.
 
 mod events;
+mod ignore;
 pub mod opencanaryd;
 mod outputs;
 mod run;
 mod selftest;
 mod tail;
+mod why;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -85,6 +87,11 @@ enum Command {
     },
     /// Query the stored events, oldest first.
     Events(events::Arguments),
+    /// Ignore rules: their hits, and what one would hide.
+    Ignore {
+        #[command(subcommand)]
+        command: IgnoreCommand,
+    },
     /// The state of outputs, and a test of each.
     Outputs {
         #[command(subcommand)]
@@ -107,6 +114,20 @@ enum Command {
     },
     /// Print the manual page.
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum IgnoreCommand {
+    /// Every rule with its hits, last hit and expiry.
+    List {
+        #[command(flatten)]
+        sensor: Sensor,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What a rule would have hidden of the stored events.
+    Test(ignore::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +170,12 @@ pub fn main() -> ExitCode {
         Some(Command::Schema { opencanary }) => crate::config::schema(opencanary, &mut out),
         Some(Command::Tail { sensor, json, last }) => tail::tail(&sensor, json, last, &mut out),
         Some(Command::Events(arguments)) => events::events(&arguments, &mut out),
+        Some(Command::Ignore { command: IgnoreCommand::List { sensor, json } }) => {
+            ignore::list(&sensor, json, &mut out)
+        }
+        Some(Command::Ignore { command: IgnoreCommand::Test(arguments) }) => {
+            ignore::test(&arguments, &mut out)
+        }
         Some(Command::Outputs { command: OutputsCommand::Status { sensor, json } }) => {
             outputs::status(&sensor, json, &mut out)
         }

@@ -132,7 +132,8 @@ fn read_again(config: &Config) -> Vec<PathBuf> {
         });
     let certificates = certificates.flat_map(|(chain, key)| [chain, key]).map(PathBuf::from);
     let outputs = config.outputs.iter().flat_map(OutputConf::reads);
-    config.file.iter().cloned().chain(folders.map(PathBuf::from)).chain(certificates).chain(outputs).collect()
+    let own = config.file.iter().chain(&config.rule_files).cloned();
+    own.chain(folders.map(PathBuf::from)).chain(certificates).chain(outputs).collect()
 }
 
 /// As many connections as the system lets us have.

@@ -15,7 +15,8 @@ use super::keys::{self, Known};
 use super::report::{Complaints, Note, Place};
 use super::sensor::{Heartbeat, console, device, heartbeat, limits, run, selftest, store};
 use super::{
-    Catalogue, Config, Dialect, Disk, Honeycreds, Ignore, honeycreds, ignore, json, native, opencanary, toml,
+    Catalogue, Config, Dialect, Disk, Honeycreds, Ignore, honeycreds, ignore, json, native, opencanary,
+    rules, toml,
 };
 
 /// Ports below this one need privileges; the demo profile moves them up.
@@ -141,6 +142,7 @@ impl Draft {
             Dialect::OpenCanary => opencanary::judge(&mut self),
         }
         let ignore = self.ignore();
+        let (rules, rule_files) = rules::read(&mut self, disk);
         let honeycreds = self.honeycreds();
         let outputs = match self.dialect {
             Dialect::OpenCanary => opencanary::outputs(&mut self),
@@ -173,6 +175,8 @@ impl Draft {
                     hostname: device.hostname,
                     listen,
                     ignore,
+                    rules,
+                    rule_files,
                     honeycreds,
                     outputs,
                     console: console_at,

@@ -40,6 +40,10 @@ pub(crate) fn text_of(config: &Config, catalogue: Catalogue) -> String {
         text.push_str("\n# For every service.\n");
         let _ = writeln!(text, "honeycreds = {}", toml::text(list));
     }
+    if let Some(list) = config.services.get(super::rules::LIST) {
+        text.push_str("\n# What is known to be harmless.\n");
+        let _ = writeln!(text, "ignore = {}", toml::text(list));
+    }
     for (section, settings) in sections(config, catalogue) {
         let _ = writeln!(text, "\n[{section}]");
         for (name, value) in settings {

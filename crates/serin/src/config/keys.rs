@@ -66,6 +66,12 @@ pub(crate) fn sensor() -> Vec<Known> {
         json!({ "type": ["array", "integer"], "items": { "type": "integer", "minimum": 0 } }),
     ));
     all.push(list(
+        "ignore",
+        "Rules for what is known to be harmless: kept quiet, made less of, or not kept at all. See ignore.md.",
+        "a list of rules: [[ignore]]",
+        crate::ignore::reading::schema(),
+    ));
+    all.push(list(
         "honeycreds",
         "Bait credentials, for every service: whoever uses one has been where it was planted.",
         CREDENTIALS,
@@ -171,6 +177,7 @@ fn about_sensor(section: &str) -> &'static str {
         "store" => "Where and for how long events are kept.",
         "run" => "How the process runs.",
         "ip" => "Whom to ignore.",
+        "rules" => "Rules in files of their own.",
         "logtype" => "What to ignore.",
         _ => "Bait.",
     }

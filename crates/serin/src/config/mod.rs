@@ -19,8 +19,9 @@ mod later;
 mod native;
 mod opencanary;
 mod report;
+pub(crate) mod rules;
 mod schema;
-mod search;
+pub(crate) mod search;
 pub mod sensor;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use serin_services::Service;
 use serin_services::conf::{Conf, Folder};
 
+use crate::ignore::Ruleset;
 use crate::outputs::{self, OutputConf, OutputType};
 
 pub use check::check;
@@ -67,6 +69,10 @@ pub struct Config {
     pub listen: Vec<IpAddr>,
     /// What is dropped before it is recorded.
     pub ignore: Ignore,
+    /// What an operator knows to be harmless.
+    pub(crate) rules: Ruleset,
+    /// Files and folders of rules, which are watched.
+    pub(crate) rule_files: Vec<PathBuf>,
     /// Bait credentials.
     pub honeycreds: Honeycreds,
     /// Where events go, beside the store.
@@ -108,12 +114,17 @@ pub struct Catalogue {
     pub outputs: &'static [&'static OutputType],
 }
 
+/// Files with their texts.
+pub(crate) type Texts = Vec<(PathBuf, String)>;
+
 /// What a configuration may ask of the disk.
 pub(crate) struct Disk<'a> {
     /// The files of a folder that it names.
     pub(crate) folder: &'a dyn Fn(&Path) -> std::io::Result<Folder>,
     /// What is wrong with a log file that it names.
     pub(crate) log_file: &'a dyn Fn(&Path) -> Option<String>,
+    /// The texts of a file of rules, or of all such files in a folder.
+    pub(crate) rules: &'a dyn Fn(&Path) -> std::io::Result<Texts>,
 }
 
 impl Catalogue {
@@ -131,8 +142,11 @@ impl Config {
     ///
     /// When the environment overrides something with nonsense.
     pub fn demo(catalogue: Catalogue, environment: &Environment) -> Result<Self, Complaints> {
-        draft::Draft::demo(catalogue, environment)
-            .finish(&Disk { folder: &search::folder, log_file: &|_| None })
+        draft::Draft::demo(catalogue, environment).finish(&Disk {
+            folder: &search::folder,
+            log_file: &|_| None,
+            rules: &search::rules,
+        })
     }
 
     /// The settings that differ in `other` and that only a start can change.
@@ -161,7 +175,8 @@ impl Config {
         environment: &Environment,
         folder: &dyn Fn(&Path) -> std::io::Result<Folder>,
     ) -> Result<Self, Complaints> {
-        let disk = Disk { folder, log_file: &|_| None };
+        let rules = |path: &Path| folder(path).map(|it| search::rules_in(path, &it));
+        let disk = Disk { folder, log_file: &|_| None, rules: &rules };
         draft::Draft::parse(catalogue, file, text, environment)?.finish(&disk)
     }
 }
@@ -182,7 +197,7 @@ pub(crate) fn load_with(
     environment: &Environment,
     log_file: &dyn Fn(&Path) -> Option<String>,
 ) -> Result<Config, Complaints> {
-    let disk = Disk { folder: &search::folder, log_file };
+    let disk = Disk { folder: &search::folder, log_file, rules: &search::rules };
     let Some(found) = search::find(selection, environment)? else {
         return draft::Draft::demo(catalogue, environment).finish(&disk);
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serin_services::conf::{File, Folder};
 
@@ -110,6 +110,49 @@ pub(crate) fn folder(path: &Path) -> io::Result<Folder> {
     let mut walk = Walk { root: &root, folder: Folder::default(), bytes: 0 };
     walk.enter(&root, "", 0)?;
     Ok(walk.folder)
+}
+
+/// The text of a file of rules, or of all such files in a folder, by name.
+pub(crate) fn rules(path: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    if !path.is_dir() {
+        return Ok(vec![(path.to_owned(), read(path)?)]);
+    }
+    rule_files(path)?.into_iter().map(|it| read(&it).map(|text| (it, text))).collect()
+}
+
+/// The same of a folder in memory.
+pub(crate) fn rules_in(path: &Path, folder: &Folder) -> Vec<(PathBuf, String)> {
+    let texts =
+        folder.0.iter().map(|(name, it)| (path.join(name), String::from_utf8_lossy(&it.bytes).into()));
+    texts.filter(|it: &(PathBuf, String)| holds_rules(&it.0)).collect()
+}
+
+/// When each file of rules was last changed: differs when one was changed, added or taken away.
+pub(crate) fn rules_changed(paths: &[PathBuf]) -> Vec<(PathBuf, Option<SystemTime>)> {
+    let inside = |path: &PathBuf| {
+        if path.is_dir() { rule_files(path).unwrap_or_default() } else { vec![path.clone()] }
+    };
+    let modified = |path: PathBuf| {
+        let time = fs::metadata(&path).and_then(|it| it.modified()).ok();
+        (path, time)
+    };
+    paths.iter().flat_map(inside).map(modified).collect()
+}
+
+fn rule_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<_> =
+        fs::read_dir(folder)?.map(|it| it.map(|it| it.path())).collect::<Result<_, _>>()?;
+    files.retain(|it| holds_rules(it));
+    if files.len() > MOST_FILES {
+        return Err(io::Error::other(format!("it has more than {MOST_FILES} files")));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn holds_rules(file: &Path) -> bool {
+    let hidden = file.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
+    !hidden && file.extension().is_some_and(|it| it == "toml" || it == "json")
 }
 
 struct Walk<'a> {

@@ -201,7 +201,7 @@ pub(crate) mod selftest {
 }
 
 /// All settings of the sensor, section by section.
-pub(crate) const KEYS: [&[Key]; 7] = [
+pub(crate) const KEYS: [&[Key]; 8] = [
     device::Settings::KEYS,
     console::Settings::KEYS,
     limits::Settings::KEYS,
@@ -209,6 +209,7 @@ pub(crate) const KEYS: [&[Key]; 7] = [
     run::Settings::KEYS,
     heartbeat::Settings::KEYS,
     selftest::Settings::KEYS,
+    super::rules::settings::Settings::KEYS,
 ];
 
 /// What peers may use up; `None` means no limit.

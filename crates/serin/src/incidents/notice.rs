@@ -111,7 +111,7 @@ impl Notice {
         Self {
             id: crate::outputs::event_id(record),
             change: Change::Opened,
-            severity: record.severity(),
+            severity: crate::ignore::severity(record),
             intent: record.intent(),
             service: record.kind.service.to_owned(),
             rule: "event".to_owned(),

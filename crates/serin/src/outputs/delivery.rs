@@ -10,6 +10,7 @@ use serin_services::conf::{Complaint, Conf, Key, Setting};
 use serin_services::{choices, settings};
 
 use super::OutputType;
+use crate::ignore;
 
 choices! {
     /// Where an output starts that has no cursor yet.
@@ -156,7 +157,10 @@ impl Policy {
 
     /// Whether the output gets this record at all.
     pub(super) fn wants(&self, record: &Record) -> bool {
-        if record.severity() < self.min_severity && !record.is_selftest() {
+        if ignore::severity(record) < self.min_severity && !record.is_selftest() {
+            return false;
+        }
+        if self.alerts && ignore::is_suppressed(record) {
             return false;
         }
         if record.kind.is_incident() {

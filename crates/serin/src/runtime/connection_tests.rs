@@ -20,6 +20,7 @@ use super::metrics::Metrics;
 use super::port::{Limits, Port, TlsMode};
 use super::recorder::{Recorder, Rules};
 use super::seats::{HELD_MAX, Seats};
+use crate::ignore::Counters;
 
 static SERVICE: Service = Service {
     name: "template",
@@ -101,6 +102,7 @@ impl House {
             journal.clone(),
             metrics.clone(),
             Floods::new(0),
+            Counters::open(folder.path().join("ignore.json")),
             folder.path().to_owned(),
         );
         let seats = Seats::new(0, per_source);

@@ -21,6 +21,7 @@ use super::floods::Floods;
 use super::journal::Journal;
 use super::metrics::Metrics;
 use crate::config::{Honeycreds, Ignore};
+use crate::ignore::{self, Action, Counters, Ruleset};
 use crate::incidents::Notice;
 use crate::selftest::Marks;
 
@@ -38,12 +39,26 @@ pub(crate) struct Conversation {
 pub(crate) struct Rules {
     pub(crate) node_id: Arc<str>,
     pub(crate) ignore: Ignore,
+    pub(crate) harmless: Ruleset,
     pub(crate) honeycreds: Honeycreds,
     /// What hashed bait said of credentials that were tried before.
     pub(crate) verdicts: Mutex<HashMap<[u8; 32], bool>>,
 }
 
 impl Rules {
+    /// The record with what was decided about it; `None`: it is not kept.
+    fn judge(&self, mut record: Record, counters: &Counters, metrics: &Metrics) -> Option<Record> {
+        if let Some(rule) = self.harmless.decide(&record) {
+            counters.hit(&rule.name, record.time);
+            if rule.action == Action::Drop {
+                metrics.ignored.inc();
+                return None;
+            }
+            ignore::note(&mut record, &rule.name, rule.action);
+        }
+        Some(record)
+    }
+
     fn remember(&self, key: [u8; 32], verdict: bool) {
         let mut verdicts = self.verdicts.lock();
         if verdicts.len() >= VERDICTS {
@@ -61,6 +76,8 @@ pub(crate) struct Recorder {
     pub(crate) floods: Floods,
     /// Which connections are the sensor's own.
     pub(crate) marks: Marks,
+    /// How often each ignore rule was met.
+    pub(crate) counters: Arc<Counters>,
     /// Where the first bytes of a conversation are kept that made a dialogue panic.
     panics: PathBuf,
     session: AtomicU64,
@@ -76,6 +93,7 @@ impl Recorder {
         journal: Journal,
         metrics: Arc<Metrics>,
         floods: Floods,
+        counters: Counters,
         panics: PathBuf,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -85,6 +103,7 @@ impl Recorder {
             metrics,
             floods,
             marks: Marks::default(),
+            counters: Arc::new(counters),
             panics,
             // Sessions of different runs must not meet in the store.
             session: AtomicU64::new(clock::now().0.unsigned_abs() << 10),
@@ -95,6 +114,7 @@ impl Recorder {
 
     /// Uses other rules from here on.
     pub(crate) fn replace_rules(&self, rules: Rules) {
+        self.counters.tidy(&rules.harmless);
         *self.rules.write() = Arc::new(rules);
     }
 
@@ -116,7 +136,7 @@ impl Recorder {
         if let Some(run) = self.marks.of(at.peer) {
             let mut record = make(&rules, &event, Some(at));
             record.add_detail(SELFTEST, run.into());
-            return self.keep(record).await;
+            return self.keep(&rules, record).await;
         }
         if rules.ignore.drops(Some(source), event.kind.logtype) {
             self.metrics.ignored.inc();
@@ -127,16 +147,16 @@ impl Recorder {
         }
         let mut record = make(&rules, &event, Some(at));
         let Some(tried) = credentials(&event) else {
-            return self.keep(record).await;
+            return self.keep(&rules, record).await;
         };
         let Some(bait) = rules.honeycreds.of(at.service) else {
-            return self.keep(record).await;
+            return self.keep(&rules, record).await;
         };
         if bait.needs_hashing(tried.name()) {
             return self.check_aside(record, at.service, tried, rules.clone()).await;
         }
         record.honeycred = Some(bait.check(tried.name(), tried.word()));
-        self.keep(record).await;
+        self.keep(&rules, record).await;
     }
 
     /// Checks hashed bait beside the conversation, then records. The event is not durable before, so
@@ -147,13 +167,14 @@ impl Recorder {
         let known = rules.verdicts.lock().get(&key).copied();
         if let Some(verdict) = known {
             record.honeycred = Some(verdict);
-            return self.keep(record).await;
+            return self.keep(&rules, record).await;
         }
         let Ok(pending) = self.pending.clone().try_acquire_owned() else {
             self.metrics.unchecked.inc();
-            return self.keep(record).await;
+            return self.keep(&rules, record).await;
         };
         let (journal, checks, metrics) = (self.journal.clone(), self.checks.clone(), self.metrics.clone());
+        let counters = self.counters.clone();
         tokio::spawn(async move {
             let _pending = pending;
             let checking = async {
@@ -170,8 +191,10 @@ impl Recorder {
                 Some(verdict) => rules.remember(key, verdict),
                 None => drop(metrics.unchecked.inc()),
             }
-            metrics.count(record.kind);
-            journal.append(record).await;
+            if let Some(record) = rules.judge(record, &counters, &metrics) {
+                metrics.count(record.kind);
+                journal.append(record).await;
+            }
         });
     }
 
@@ -188,7 +211,7 @@ impl Recorder {
             return;
         }
         let record = make(&rules, &Event::saying(kind, text), None);
-        self.keep(record).await;
+        self.keep(&rules, record).await;
     }
 
     /// Records what is told of an incident that the sensor itself opened; `run`: by a self-test.
@@ -199,7 +222,7 @@ impl Recorder {
         if let Some(run) = run {
             record.add_detail(SELFTEST, run.into());
         }
-        self.keep(record).await;
+        self.keep(&rules, record).await;
     }
 
     /// Counts a panic in a dialogue, keeps what led to it, and says so.
@@ -228,13 +251,24 @@ impl Recorder {
                 .with("SERVICE", flood.service);
             let mut record = make(&rules, &event, None);
             record.source.host = flood.source;
-            self.keep(record).await;
+            self.keep(&rules, record).await;
         }
     }
 
-    async fn keep(&self, record: Record) {
-        self.metrics.count(record.kind);
-        self.journal.append(record).await;
+    /// Tells of rules that have expired.
+    pub(crate) async fn tell_expired(&self) {
+        let (rules, now) = (self.rules.read().clone(), clock::now());
+        for text in self.counters.newly_expired(&rules.harmless, now, clock::utc_offset(now)) {
+            tracing::warn!("{text}");
+            self.tell(&kinds::MESSAGE, text).await;
+        }
+    }
+
+    async fn keep(&self, rules: &Rules, record: Record) {
+        if let Some(record) = rules.judge(record, &self.counters, &self.metrics) {
+            self.metrics.count(record.kind);
+            self.journal.append(record).await;
+        }
     }
 }
 

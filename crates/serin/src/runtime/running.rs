@@ -2,7 +2,7 @@
 //! how it takes a new configuration, how it ends.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,9 +22,12 @@ use super::journal::Journal;
 use super::management::{Facts, View, router};
 use super::privileges;
 use super::sensor::{CONSOLE, Sensor, Unavailable};
-use crate::config::{Complaints, Config};
+use crate::config::{Complaints, Config, search};
 use crate::outputs::manager::Manager;
 use crate::selftest::Tester;
+
+/// Files of rules, and when each was last changed.
+type RulesChanged = Vec<(PathBuf, Option<SystemTime>)>;
 
 /// How a configuration is read again.
 pub(crate) type Reload = Box<dyn Fn() -> Result<Config, Complaints> + Send + Sync>;
@@ -40,6 +43,8 @@ pub(crate) struct Running {
     view: Arc<View>,
     /// When the configuration file was last changed.
     config_changed: Option<SystemTime>,
+    /// When each file of ignore rules was last changed.
+    rules_changed: RulesChanged,
     seconds: u64,
     /// Records what the floods' count says.
     telling: Option<JoinHandle<()>>,
@@ -73,6 +78,7 @@ impl Running {
             facts: RwLock::default(),
         });
         let config_changed = config.file.as_deref().and_then(modified);
+        let rules_changed = search::rules_changed(&config.rule_files);
         let mut running = Self {
             reload,
             config,
@@ -82,6 +88,7 @@ impl Running {
             unavailable,
             view,
             config_changed,
+            rules_changed,
             seconds: 0,
             telling: None,
             making: None,
@@ -220,7 +227,15 @@ impl Running {
         // Beside the loop: recording may wait for the disk, and signals must not.
         if self.telling.as_ref().is_none_or(JoinHandle::is_finished) {
             let recorder = self.sensor.recorder.clone();
-            self.telling = Some(tokio::spawn(async move { recorder.tell_floods(false).await }));
+            let save = self.seconds.is_multiple_of(SAVE_HITS_EVERY);
+            self.telling = Some(tokio::spawn(async move {
+                recorder.tell_floods(false).await;
+                recorder.tell_expired().await;
+                if save {
+                    let counters = recorder.counters.clone();
+                    let _ = tokio::task::spawn_blocking(move || counters.save()).await;
+                }
+            }));
         }
         self.journal.save();
         if self.seconds.is_multiple_of(INSPECT_EVERY)
@@ -314,9 +329,11 @@ impl Running {
     async fn look_for_configuration(&mut self, asked: bool) {
         let Some(file) = &self.config.file else { return };
         let changed = modified(file);
-        let fresh = changed.is_some() && changed != self.config_changed;
+        let rules = search::rules_changed(&self.config.rule_files);
+        let fresh = (changed.is_some() && changed != self.config_changed) || rules != self.rules_changed;
         if fresh || (asked && std::fs::File::open(file).is_ok()) {
             self.config_changed = changed;
+            self.rules_changed = rules;
             self.take_new_configuration().await;
         } else if asked {
             let file = file.display();
@@ -342,6 +359,7 @@ impl Running {
         let console = self.console_problem();
         self.unavailable = self.sensor.reload(&config).await.into_iter().chain(console).collect();
         self.outputs.reload(&config.outputs, &self.journal).await;
+        self.rules_changed = search::rules_changed(&config.rule_files);
         self.config = config;
         self.beats.set(&self.config.heartbeat);
         self.make_host_keys();
@@ -471,5 +489,7 @@ const STARTED_ORDER: [&str; 19] = [
 const RETIRE_EVERY: u64 = 60;
 /// Seconds between two looks whether the database is still whole.
 const INSPECT_EVERY: u64 = 10;
+/// Seconds between two times that hits of ignore rules are saved.
+const SAVE_HITS_EVERY: u64 = 5;
 /// Seconds between two tries to open a port that could not be had.
 const RETRY_EVERY: u64 = 10;

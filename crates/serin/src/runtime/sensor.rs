@@ -25,6 +25,7 @@ use super::port::{Limits, Port, TlsMode};
 use super::recorder::{Recorder, Rules};
 use super::seats::Seats;
 use crate::config::Config;
+use crate::ignore::Counters;
 use crate::state::StateDir;
 
 /// One port that the configuration wants.
@@ -163,7 +164,9 @@ impl Sensor {
         let (total, per_source) = connection_bounds(config);
         let seats = Seats::new(total, per_source);
         let floods = Floods::new(config.limits.events_per_second.unwrap_or(0));
-        let recorder = Recorder::new(rules(config), journal.clone(), metrics.clone(), floods, state.panics());
+        let counters = Counters::open(state.ignore_hits());
+        let recorder =
+            Recorder::new(rules(config), journal.clone(), metrics.clone(), floods, counters, state.panics());
         Self {
             recorder: Arc::new(recorder),
             seats,
@@ -341,6 +344,7 @@ impl Sensor {
         self.recorder.settle().await;
         self.recorder.tell_floods(true).await;
         self.recorder.tell(&kinds::MESSAGE, "Canary stopped".to_owned()).await;
+        self.recorder.counters.save();
     }
 }
 
@@ -348,6 +352,7 @@ fn rules(config: &Config) -> Rules {
     Rules {
         node_id: config.node_id.as_str().into(),
         ignore: config.ignore.clone(),
+        harmless: config.rules.clone(),
         honeycreds: config.honeycreds.clone(),
         verdicts: parking_lot::Mutex::default(),
     }
