@@ -1,5 +1,6 @@
 //! Outputs: everything arrives at the receiver, in its form, through outages.
 
+mod hpfeeds;
 mod slack;
 mod webhook;
 

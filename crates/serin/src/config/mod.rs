@@ -10,7 +10,7 @@ mod draft;
 mod entries;
 mod environment;
 mod honeycreds;
-mod ignore;
+pub(crate) mod ignore;
 mod import;
 mod init;
 mod json;

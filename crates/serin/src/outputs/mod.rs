@@ -18,6 +18,7 @@ mod feed;
 mod file;
 mod formatter;
 pub(crate) mod handlers;
+mod hpfeeds;
 mod line;
 pub(crate) mod manager;
 mod rotation;
@@ -51,7 +52,8 @@ pub use status::{OutputStatus, State};
 pub use trial::test;
 
 /// All types of output, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&OutputType] = &[&console::OUTPUT, &file::OUTPUT, &chat::slack::OUTPUT, &webhook::OUTPUT];
+pub static ALL: &[&OutputType] =
+    &[&console::OUTPUT, &file::OUTPUT, &hpfeeds::OUTPUT, &chat::slack::OUTPUT, &webhook::OUTPUT];
 
 /// The type of this name.
 #[must_use]

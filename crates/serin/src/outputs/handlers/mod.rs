@@ -13,7 +13,7 @@ use serin_services::conf::Complaint;
 pub(crate) use reader::Reader;
 
 use super::chat::slack;
-use super::{OutputConf, OutputType, console, file, webhook};
+use super::{OutputConf, OutputType, console, file, hpfeeds, webhook};
 
 /// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
 /// its key in `logger.kwargs.handlers`; `formatter` is the definition it refers to, looked up in
@@ -111,7 +111,10 @@ static KNOWN: &[Class] = &[
     later("logging.handlers.SMTPHandler"),
     later("logging.handlers.SysLogHandler"),
     later("opencanary.logger.DShieldHandler"),
-    later("opencanary.logger.HpfeedsHandler"),
+    Class {
+        name: "opencanary.logger.HpfeedsHandler",
+        becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)),
+    },
     Class { name: "opencanary.logger.SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("opencanary.logger.SocketJSONHandler"),
     later("opencanary.logger.TeamsHandler"),
@@ -121,7 +124,7 @@ static KNOWN: &[Class] = &[
     },
     // Without the package, as some instructions on the web have them.
     later("DShieldHandler"),
-    later("HpfeedsHandler"),
+    Class { name: "HpfeedsHandler", becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)) },
     later("SMTPHandler"),
     Class { name: "SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("SocketJSONHandler"),

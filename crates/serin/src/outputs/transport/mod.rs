@@ -2,7 +2,6 @@
 
 #[allow(dead_code, reason = "the first output that uses it removes this line")]
 pub(crate) mod http;
-#[allow(dead_code, reason = "the first output that uses it removes this line")]
 pub(crate) mod stream;
 pub(crate) mod tls;
 
