@@ -6,20 +6,26 @@
 
 mod card;
 mod channel;
+mod plan;
+mod quiet;
+mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
 
 pub(crate) use card::Card;
-pub(crate) use channel::{Channel, KEYS};
+pub(crate) use channel::{BATCH, Channel, KEYS};
 use serin_event::Record;
 
 use super::{Later, Outcome};
 
 /// One kind of receiver of alerts.
 pub(crate) trait Courier: Send + fmt::Debug {
-    /// The card in the receiver's form. Pure. `record` is there when the card tells of one record
-    /// alone, for forms that carry the whole event. `None`: the receiver does not want it.
+    /// The card in the receiver's form. Pure. `record` is there when the card tells of one incident
+    /// or event alone, for forms that carry the whole event: it is the last that tells of it. `None`:
+    /// the receiver does not want it.
     fn message(&self, card: &Card, record: Option<&Record>) -> Option<Vec<u8>>;
 
     /// Hands one message over.
@@ -30,6 +36,12 @@ pub(crate) trait Courier: Send + fmt::Debug {
 
     /// How long handing over one message may take.
     fn deadline(&self) -> Duration;
+
+    /// Whether the receiver keeps incidents open until it hears that they are over. It then hears so
+    /// of each of them, whatever the settings say; nobody is disturbed by that.
+    fn resolves(&self) -> bool {
+        false
+    }
 
     /// What the operator should put right, although alerts still get through.
     fn warning(&self) -> Option<String> {

@@ -1,19 +1,21 @@
 //! Slack's incoming webhooks. OpenCanary's `SlackHandler` becomes this.
+//!
+//! A card is an attachment with the colour of its severity. Slack formats nothing in it
+//! (`mrkdwn_in`), calls nobody (`<` is escaped) and fetches no address that a peer sent (`unfurl_*`).
+//! <https://docs.slack.dev/messaging/formatting-message-text>
 
-use std::time::Duration;
-
-use reqwest::Url;
 use serde_json::{Value, json};
 use serin_event::Record;
 use serin_services::conf::{Complaint, Conf};
 use serin_services::{choices, settings};
 
-use crate::outputs::alert::{self, Card, Channel, Courier};
+use super::webhook::{Form, Webhook, address, colour};
+use crate::outputs::alert::{self, Card};
 use crate::outputs::handlers::Reader;
 use crate::outputs::secret::Secret;
-use crate::outputs::transport::http::{self, Http, Request};
+use crate::outputs::transport::http::{self, Answer};
 use crate::outputs::transport::tls;
-use crate::outputs::{Batch, Carries, Later, Outcome, Output, OutputType, Passwords};
+use crate::outputs::{Carries, Outcome, Output, OutputType, Passwords};
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "slack",
@@ -21,7 +23,7 @@ pub(crate) static OUTPUT: OutputType = OutputType {
     keys: &[Settings::KEYS, alert::KEYS, http::KEYS, tls::KEYS],
     carries: Carries::Incidents,
     passwords: Passwords::Drop,
-    batch: Batch { events: 1000, bytes: 1024 * 1024, linger: Duration::ZERO },
+    batch: alert::BATCH,
     build,
 };
 
@@ -48,58 +50,75 @@ pub(crate) fn from_handler(reader: &mut Reader<'_>) {
 
 fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
     let settings = Settings::read(conf)?;
-    let mut complaints = Vec::new();
-    let text = settings.webhook_url.reveal_or_complain("slack.webhook_url", &mut complaints);
-    if !complaints.is_empty() {
-        return Err(complaints);
-    }
-    let url = http::url("slack.webhook_url", &text).map_err(|it| vec![it])?;
-    let slack = Slack { url, layout: settings.layout, http: Http::new(conf)? };
-    Ok(Box::new(Channel::new(conf, slack)?))
+    let url = address("slack.webhook_url", &settings.webhook_url)?;
+    Webhook::channel(conf, url, Slack { layout: settings.layout })
 }
 
 #[derive(Debug)]
 struct Slack {
-    url: Url,
     layout: Layout,
-    http: Http,
 }
 
-impl Courier for Slack {
-    fn message(&self, card: &Card, record: Option<&Record>) -> Option<Vec<u8>> {
-        let message = match (self.layout, record) {
+impl Form for Slack {
+    fn message(&self, card: &Card, record: Option<&Record>) -> Value {
+        match (self.layout, record) {
             (Layout::OpenCanary, Some(record)) => opencanary(record),
             _ => dressed(card),
-        };
-        Some(message.to_string().into_bytes())
+        }
     }
 
-    fn send<'a>(&'a mut self, _: &'a Card, message: Vec<u8>) -> Later<'a, Outcome> {
-        let request = Request::post(self.url.clone(), "application/json", message);
-        Box::pin(async move {
-            match self.http.send(request).await {
-                Ok(answer) => answer.outcome(),
-                Err(outcome) => outcome,
+    /// Success is the word `ok`. OpenCanary's handler is content with the status, and its users post
+    /// to what merely resembles Slack.
+    fn judge(&self, answer: &Answer) -> Outcome {
+        let said = answer.text();
+        match answer.status {
+            200 if self.layout == Layout::Card && !is_ok(&said) => {
+                Outcome::Hold(format!("this does not answer like Slack: {}", answer.told()))
             }
-        })
+            400 if !["invalid_", "no_text", "too_many_"].iter().any(|it| said.starts_with(it)) => {
+                Outcome::Hold(answer.told())
+            }
+            _ => answer.outcome(),
+        }
     }
 
     fn confirms(&self) -> &'static str {
         "accepted by Slack"
     }
+}
 
-    fn deadline(&self) -> Duration {
-        self.http.deadline()
-    }
+/// `ok` from a webhook, `{"ok":true}` from a workflow.
+fn is_ok(said: &str) -> bool {
+    let json =
+        || serde_json::from_str::<Value>(said).is_ok_and(|it| it.get("ok") == Some(&Value::Bool(true)));
+    said.trim() == "ok" || json()
 }
 
 fn dressed(card: &Card) -> Value {
-    let rows: Vec<_> = card
+    let fields: Vec<_> = card
         .rows
         .iter()
         .map(|it| json!({ "title": it.label, "value": escaped(&it.value), "short": it.value.len() < 40 }))
         .collect();
-    json!({ "attachments": [{ "title": card.title, "text": escaped(&card.sentence), "fields": rows }] })
+    let mut text = escaped(&card.sentence);
+    for detail in &card.details {
+        text.push_str("\n\u{2022} ");
+        text.push_str(&escaped(detail));
+    }
+    let mut attachment = json!({
+        "color": format!("#{:06x}", colour(card.severity)),
+        "fallback": escaped(&format!("{}: {}", card.title, card.sentence)),
+        "title": escaped(&card.title),
+        "text": text,
+        "fields": fields,
+        "footer": escaped(&format!("Serin, {}", card.label())),
+        "ts": card.time.0 / 1_000_000,
+        "mrkdwn_in": [],
+    });
+    if let Some(link) = &card.link {
+        attachment["title_link"] = json!(link);
+    }
+    json!({ "attachments": [attachment], "unfurl_links": false, "unfurl_media": false })
 }
 
 /// Slack's three special characters; `<!channel>` would call everybody.
