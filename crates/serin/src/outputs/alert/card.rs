@@ -54,6 +54,18 @@ pub(crate) enum CardKind {
     Digest,
 }
 
+impl CardKind {
+    /// The word for it in forms that programs read.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Updated => "updated",
+            Self::Closed => "closed",
+            Self::Digest => "digest",
+        }
+    }
+}
+
 /// One line of a card's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -77,6 +89,11 @@ const LIST_MAX: usize = 5;
 const DETAILS_MAX: usize = 20;
 
 impl Card {
+    /// The card of what this record tells, without a link.
+    pub(crate) fn of_record(record: &Record) -> Self {
+        Self::of(Told { notice: &Notice::of(record), record }, false, "")
+    }
+
     /// The card of one incident. `first`: whether nobody was told of it before; `console`: where the
     /// console is, without a slash at the end; empty: unknown.
     pub(crate) fn of(told: Told<'_>, first: bool, console: &str) -> Self {

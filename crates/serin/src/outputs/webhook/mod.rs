@@ -32,7 +32,7 @@ use super::formatter::{Formatter, Style};
 use super::secret::{Secret, SecretTable};
 use super::transport::http::{self, Answer, Http, Request};
 use super::transport::tls;
-use super::{Batch, Carries, Later, Outcome, Output, OutputType, Passwords};
+use super::{Carries, Later, Outcome, Output, OutputType, Passwords};
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "webhook",
@@ -40,7 +40,7 @@ pub(crate) static OUTPUT: OutputType = OutputType {
     keys: &[Settings::KEYS, alert::KEYS, http::KEYS, tls::KEYS],
     carries: Carries::Incidents,
     passwords: Passwords::Drop,
-    batch: Batch { events: 1000, bytes: 1024 * 1024, linger: Duration::ZERO },
+    batch: alert::BATCH,
     build,
 };
 

@@ -21,7 +21,7 @@ pub(super) fn told(card: &Card, record: Option<&Record>) -> Json {
     json!({
         "version": VERSION,
         "id": card.key,
-        "change": card.change.name(),
+        "change": card.kind.name(),
         "severity": card.severity.name(),
         "title": card.title,
         "sentence": card.sentence,
@@ -169,7 +169,7 @@ impl Template {
         }
         let template = Self { environment };
         for (sample, digest) in [(sample(), false), (sample(), true)] {
-            let card = Card::of(&Notice::of(&sample), &sample.node_id, "sample-1".to_owned());
+            let card = Card::of_record(&sample);
             let body = template.render(&told(&card, (!digest).then_some(&sample)))?;
             if content_type.contains("json") {
                 serde_json::from_str::<Json>(&body)
@@ -209,7 +209,7 @@ mod tests {
     fn render(source: &str, content_type: &str, user: &[u8]) -> String {
         let event = Event::new(&kinds::FTP_LOGIN).with("USERNAME", Tainted::new(user, 256));
         let record = Record::of(&event, Timestamp(0), 0, "node");
-        let card = Card::of(&Notice::of(&record), "node", "node-7".to_owned());
+        let card = Card::of_record(&record);
         let template = Template::new(source.to_owned(), content_type).unwrap();
         template.render(&told(&card, Some(&record))).unwrap()
     }
