@@ -3,6 +3,7 @@
 //! Logic is proved by the replayed sessions; here is proved that strangers believe us and that
 //! nothing between the socket and the log file gets in the way.
 
+mod benign;
 mod captured;
 mod commands;
 mod crash;

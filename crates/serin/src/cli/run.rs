@@ -12,6 +12,7 @@ use serin_services::Tls;
 
 use super::{Sensor as Arguments, fail};
 use crate::config::{Config, NOTHING_STARTED};
+use crate::enrich::VENDOR_FILES;
 use crate::outputs::manager::Manager;
 use crate::outputs::{self, OutputConf, Owner};
 use crate::runtime::certificates::Certificates;
@@ -132,7 +133,13 @@ fn read_again(config: &Config) -> Vec<PathBuf> {
         });
     let certificates = certificates.flat_map(|(chain, key)| [chain, key]).map(PathBuf::from);
     let outputs = config.outputs.iter().flat_map(OutputConf::reads);
-    let own = config.file.iter().chain(&config.rule_files).cloned();
+    let vendors = Some(config.enrich.vendors.as_str()).filter(|it| !it.is_empty());
+    let vendors: Vec<PathBuf> = match vendors {
+        Some(file) => vec![file.into()],
+        None => VENDOR_FILES.iter().map(PathBuf::from).filter(|it| it.exists()).collect(),
+    };
+    let looked_up = config.enrich.databases.0.iter().map(PathBuf::from).chain(vendors);
+    let own = config.file.iter().chain(&config.rule_files).cloned().chain(looked_up);
     own.chain(folders.map(PathBuf::from)).chain(certificates).chain(outputs).collect()
 }
 

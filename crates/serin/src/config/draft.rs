@@ -142,7 +142,7 @@ impl Draft {
             Dialect::OpenCanary => opencanary::judge(&mut self),
         }
         let ignore = self.ignore();
-        let (rules, rule_files) = rules::read(&mut self, disk);
+        let harmless = rules::read(&mut self, disk);
         let honeycreds = self.honeycreds();
         let outputs = match self.dialect {
             Dialect::OpenCanary => opencanary::outputs(&mut self),
@@ -156,6 +156,7 @@ impl Draft {
         let limits = self.gather(limits::Settings::read(&conf));
         let store = self.gather(store::Settings::read(&conf));
         let run = self.gather(run::Settings::read(&conf));
+        let enrich = self.gather(crate::enrich::Settings::read(&conf));
         let heartbeat = heartbeat::Settings::read(&conf).and_then(|it| Heartbeat::read(&it));
         let heartbeat = self.gather(heartbeat);
         let selftest = self.gather(selftest::Settings::read(&conf));
@@ -164,9 +165,11 @@ impl Draft {
         let console_at = console.and_then(|it| it.listen.0).filter(|it| self.has_room(*it, &listen, &ports));
         self.consequences(device.as_ref());
         self.notes.sort_by(|a, b| a.place.cmp(&b.place));
-        let sections = device.zip(limits).zip(store.zip(run)).zip(heartbeat.zip(selftest));
+        let sections = device.zip(limits).zip(store.zip(run)).zip(heartbeat.zip(selftest).zip(enrich));
         match sections {
-            Some((((device, limits), (store, run)), (heartbeat, selftest))) if self.complaints.is_empty() => {
+            Some((((device, limits), (store, run)), ((heartbeat, selftest), enrich)))
+                if self.complaints.is_empty() =>
+            {
                 Ok(Config {
                     file: self.file,
                     dialect: self.dialect,
@@ -175,8 +178,10 @@ impl Draft {
                     hostname: device.hostname,
                     listen,
                     ignore,
-                    rules,
-                    rule_files,
+                    rules: harmless.rules,
+                    rule_files: harmless.files,
+                    patterns: harmless.patterns,
+                    enrich,
                     honeycreds,
                     outputs,
                     console: console_at,

@@ -178,6 +178,8 @@ fn about_sensor(section: &str) -> &'static str {
         "run" => "How the process runs.",
         "ip" => "Whom to ignore.",
         "rules" => "Rules in files of their own.",
+        "benign" => "What well-known harmless tools look like.",
+        "enrich" => "Who a source is.",
         "logtype" => "What to ignore.",
         _ => "Bait.",
     }

@@ -33,6 +33,8 @@ use std::path::{Path, PathBuf};
 use serin_services::Service;
 use serin_services::conf::{Conf, Folder};
 
+use crate::benign::Pattern;
+use crate::enrich;
 use crate::ignore::Ruleset;
 use crate::outputs::{self, OutputConf, OutputType};
 
@@ -71,6 +73,10 @@ pub struct Config {
     pub ignore: Ignore,
     /// What an operator knows to be harmless.
     pub(crate) rules: Ruleset,
+    /// What well-known harmless tools look like.
+    pub(crate) patterns: Vec<Pattern>,
+    /// How sources are looked up.
+    pub(crate) enrich: enrich::Settings,
     /// Files and folders of rules, which are watched.
     pub(crate) rule_files: Vec<PathBuf>,
     /// Bait credentials.

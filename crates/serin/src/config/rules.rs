@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::entries::Entries;
 use super::report::Note;
 use super::{Disk, json as json_file, keys, toml};
+use crate::benign::Pattern;
 use crate::ignore::reading::{self, Reading};
 use crate::ignore::{Rule, Ruleset};
 
@@ -54,8 +55,32 @@ pub(crate) mod settings {
     } }
 }
 
-/// All rules, and the files and folders that are to be watched. What is wrong is complained about.
-pub(crate) fn read(draft: &mut Draft, disk: &Disk<'_>) -> (Ruleset, Vec<PathBuf>) {
+/// What well-known harmless tools look like.
+pub(crate) mod benign {
+    use super::Files;
+    use crate::outputs::delivery::Names;
+
+    serin_services::settings! { "benign" {
+        /// Whether events that look like a well-known harmless tool get its name as a label.
+        label: bool = true;
+        /// Labels whose events alert nobody: they are stored, as if by an ignore rule. Whoever wants to
+        /// can look like such a tool; a rule with its source beside the label is safer.
+        suppress: Names = Names(Vec::new());
+        /// Files with patterns of one's own, one in each, or folders of such files.
+        files: Files = Files::default();
+    } }
+}
+
+/// What is known to be harmless.
+pub(crate) struct Harmless {
+    pub(crate) rules: Ruleset,
+    pub(crate) patterns: Vec<Pattern>,
+    /// Files and folders that are to be watched.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// All rules and patterns. What is wrong is complained about.
+pub(crate) fn read(draft: &mut Draft, disk: &Disk<'_>) -> Harmless {
     let mut rules = Vec::new();
     if let Some(value) = draft.entries.get(LIST).cloned() {
         let Reading { rules: own, complaints, unknown } = reading::rules(&value);
@@ -69,14 +94,60 @@ pub(crate) fn read(draft: &mut Draft, disk: &Disk<'_>) -> (Ruleset, Vec<PathBuf>
     }
     let conf = draft.conf.clone();
     let files = draft.gather(settings::Settings::read(&conf)).map(|it| it.files.0).unwrap_or_default();
-    let files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
+    let mut files: Vec<PathBuf> = files.into_iter().map(PathBuf::from).collect();
     for path in &files {
         match (disk.rules)(path) {
             Ok(texts) => texts.iter().for_each(|(file, text)| of_file(draft, file, text, &mut rules)),
             Err(error) => draft.complain(FILES, format!("{} cannot be read: {error}", path.display())),
         }
     }
-    (Ruleset::new(rules), files)
+    let benign = draft.gather(benign::Settings::read(&conf));
+    let mut patterns = Vec::new();
+    if let Some(settings) = benign.filter(|it| it.label) {
+        patterns = own_patterns(draft, disk, &settings.files);
+        files.extend(settings.files.0.iter().map(PathBuf::from));
+        patterns.extend(crate::benign::built_in());
+        for name in &settings.suppress.0 {
+            suppress(draft, name, &patterns, &mut rules);
+        }
+    }
+    Harmless { rules: Ruleset::new(rules), patterns, files }
+}
+
+/// The patterns of the operator's files.
+fn own_patterns(draft: &mut Draft, disk: &Disk<'_>, files: &Files) -> Vec<Pattern> {
+    const KEY: &str = "benign.files";
+    let mut patterns = Vec::new();
+    for path in &files.0 {
+        let texts = (disk.rules)(Path::new(path)).unwrap_or_else(|error| {
+            draft.complain(KEY, format!("{path} cannot be read: {error}"));
+            Vec::new()
+        });
+        for (file, text) in texts {
+            match crate::benign::parse(&text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(wrongs) => {
+                    for it in wrongs {
+                        draft.complain(KEY, format!("{}: {it}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    patterns
+}
+
+/// The rule that a name in `benign.suppress` stands for, after all others.
+fn suppress(draft: &mut Draft, name: &str, patterns: &[Pattern], rules: &mut Vec<Rule>) {
+    if !patterns.iter().any(|it| it.name == name) {
+        let names: Vec<_> = patterns.iter().map(|it| it.name.as_str()).collect();
+        draft.complain(
+            "benign.suppress",
+            format!("there is no pattern {name:?}; there are: {}", names.join(", ")),
+        );
+        return;
+    }
+    rules.push(Rule::of_label(name));
 }
 
 /// The rules of one file.

@@ -201,7 +201,7 @@ pub(crate) mod selftest {
 }
 
 /// All settings of the sensor, section by section.
-pub(crate) const KEYS: [&[Key]; 8] = [
+pub(crate) const KEYS: [&[Key]; 10] = [
     device::Settings::KEYS,
     console::Settings::KEYS,
     limits::Settings::KEYS,
@@ -210,6 +210,8 @@ pub(crate) const KEYS: [&[Key]; 8] = [
     heartbeat::Settings::KEYS,
     selftest::Settings::KEYS,
     super::rules::settings::Settings::KEYS,
+    super::rules::benign::Settings::KEYS,
+    crate::enrich::Settings::KEYS,
 ];
 
 /// What peers may use up; `None` means no limit.

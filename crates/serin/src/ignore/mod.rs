@@ -103,6 +103,19 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// Suppresses whatever has this label.
+    pub(crate) fn of_label(label: &str) -> Self {
+        let texts = vec![(conditions::Text::Label, vec![wildcard::Wildcard::new(label, true)])];
+        Self {
+            name: format!("benign:{label}"),
+            conditions: Conditions { texts, ..Conditions::default() },
+            action: Action::Suppress,
+            expires: None,
+            bait: false,
+            comment: "benign.suppress".to_owned(),
+        }
+    }
+
     /// Whether an event meets it, expiry aside.
     pub(crate) fn is_met(&self, facts: &Facts<'_>) -> bool {
         self.conditions.may_meet(facts.record.kind) && self.is_met_by_kind(facts)

@@ -51,9 +51,16 @@ pub(crate) fn rules(value: &Value) -> Reading {
     reading
 }
 
+/// The conditions of a table whose other keys are `others`, and everything that is wrong with them.
+pub(crate) fn conditions(map: &Map<String, Value>, others: &[&str]) -> (Conditions, Vec<(String, String)>) {
+    let mut reading = Reading::default();
+    let conditions = reading.conditions("", map);
+    reading.unknown_keys("", map, others);
+    (conditions, reading.all_complaints())
+}
+
 impl Reading {
     /// Everything that is wrong, keys included.
-    #[cfg(test)]
     pub(crate) fn all_complaints(self) -> Vec<(String, String)> {
         self.complaints.into_iter().chain(self.unknown).collect()
     }

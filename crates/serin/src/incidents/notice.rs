@@ -124,6 +124,8 @@ impl Notice {
             users: texts(USERS),
             passwords: texts(PASSWORDS),
             events: vec![record.seq],
+            about_source: about_source(record),
+            labels: labels(record),
             test: record.is_selftest(),
             ..Self::test(String::new(), record.time)
         }
@@ -198,6 +200,20 @@ impl Notice {
 
 fn number(number: u64) -> Value {
     Value::from(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// What was known of the source when an event was recorded.
+pub(crate) fn about_source(record: &Record) -> Map<String, Json> {
+    match record.detail(crate::enrich::SOURCE) {
+        Some(Json::Object(facts)) => facts,
+        _ => Map::new(),
+    }
+}
+
+/// The benign patterns that an event matched.
+pub(crate) fn labels(record: &Record) -> Vec<String> {
+    let labels = record.detail(crate::ignore::LABEL).unwrap_or_default();
+    labels.as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect()
 }
 
 /// Fields that hold the name somebody tried to log in with.

@@ -20,7 +20,9 @@ use super::clock;
 use super::floods::Floods;
 use super::journal::Journal;
 use super::metrics::Metrics;
+use crate::benign::Labeller;
 use crate::config::{Honeycreds, Ignore};
+use crate::enrich::{About, SOURCE};
 use crate::ignore::{self, Action, Counters, Ruleset};
 use crate::incidents::Notice;
 use crate::selftest::Marks;
@@ -35,11 +37,14 @@ pub(crate) struct Conversation {
 }
 
 /// What of the configuration decides how events are recorded; replaced on reload.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Rules {
     pub(crate) node_id: Arc<str>,
     pub(crate) ignore: Ignore,
     pub(crate) harmless: Ruleset,
+    pub(crate) labeller: Labeller,
+    /// Says who a source is.
+    pub(crate) about: Option<About>,
     pub(crate) honeycreds: Honeycreds,
     /// What hashed bait said of credentials that were tried before.
     pub(crate) verdicts: Mutex<HashMap<[u8; 32], bool>>,
@@ -48,6 +53,7 @@ pub(crate) struct Rules {
 impl Rules {
     /// The record with what was decided about it; `None`: it is not kept.
     fn judge(&self, mut record: Record, counters: &Counters, metrics: &Metrics) -> Option<Record> {
+        self.labeller.label(&mut record);
         if let Some(rule) = self.harmless.decide(&record) {
             counters.hit(&rule.name, record.time);
             if rule.action == Action::Drop {
@@ -55,6 +61,14 @@ impl Rules {
                 return None;
             }
             ignore::note(&mut record, &rule.name, rule.action);
+        }
+        if let (Some(about), Some(source)) = (&self.about, record.source.host)
+            && !record.kind.is_incident()
+        {
+            let facts = about(source);
+            if !facts.is_empty() {
+                record.add_detail(SOURCE, facts.into());
+            }
         }
         Some(record)
     }

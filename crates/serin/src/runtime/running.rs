@@ -228,9 +228,18 @@ impl Running {
         if self.telling.as_ref().is_none_or(JoinHandle::is_finished) {
             let recorder = self.sensor.recorder.clone();
             let save = self.seconds.is_multiple_of(SAVE_HITS_EVERY);
+            let refresh = self.seconds % REFRESH_EVERY == 1;
+            let enricher = self.sensor.enricher.clone();
             self.telling = Some(tokio::spawn(async move {
                 recorder.tell_floods(false).await;
                 recorder.tell_expired().await;
+                if refresh {
+                    let news = tokio::task::spawn_blocking(move || enricher.refresh()).await;
+                    for text in news.unwrap_or_default() {
+                        tracing::error!("{text}");
+                        recorder.tell(&kinds::ERROR, text).await;
+                    }
+                }
                 if save {
                     let counters = recorder.counters.clone();
                     let _ = tokio::task::spawn_blocking(move || counters.save()).await;
@@ -489,6 +498,8 @@ const STARTED_ORDER: [&str; 19] = [
 const RETIRE_EVERY: u64 = 60;
 /// Seconds between two looks whether the database is still whole.
 const INSPECT_EVERY: u64 = 10;
+/// Seconds between two looks whether databases of places have changed.
+const REFRESH_EVERY: u64 = 5;
 /// Seconds between two times that hits of ignore rules are saved.
 const SAVE_HITS_EVERY: u64 = 5;
 /// Seconds between two tries to open a port that could not be had.

@@ -24,7 +24,9 @@ use super::metrics::Metrics;
 use super::port::{Limits, Port, TlsMode};
 use super::recorder::{Recorder, Rules};
 use super::seats::Seats;
+use crate::benign::Labeller;
 use crate::config::Config;
+use crate::enrich::Enricher;
 use crate::ignore::Counters;
 use crate::state::StateDir;
 
@@ -143,6 +145,8 @@ pub(crate) struct Sensor {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) seats: Arc<Seats>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Says who a source is.
+    pub(crate) enricher: Arc<Enricher>,
     certificates: Certificates,
     host_keys: KeyFiles,
     /// Whether SSH has its keys. Until then its clients wait to be accepted.
@@ -164,11 +168,19 @@ impl Sensor {
         let (total, per_source) = connection_bounds(config);
         let seats = Seats::new(total, per_source);
         let floods = Floods::new(config.limits.events_per_second.unwrap_or(0));
+        let enricher = Enricher::new(config.enrich.clone());
         let counters = Counters::open(state.ignore_hits());
-        let recorder =
-            Recorder::new(rules(config), journal.clone(), metrics.clone(), floods, counters, state.panics());
+        let recorder = Recorder::new(
+            rules(config, &enricher),
+            journal.clone(),
+            metrics.clone(),
+            floods,
+            counters,
+            state.panics(),
+        );
         Self {
             recorder: Arc::new(recorder),
+            enricher,
             seats,
             metrics,
             certificates,
@@ -256,7 +268,10 @@ impl Sensor {
     }
 
     async fn take(&mut self, config: &Config) -> Vec<Unavailable> {
-        self.recorder.replace_rules(rules(config));
+        if *self.enricher.settings() != config.enrich {
+            self.enricher = Enricher::new(config.enrich.clone());
+        }
+        self.recorder.replace_rules(rules(config, &self.enricher));
         let (total, per_source) = connection_bounds(config);
         self.seats.set_bounds(total, per_source);
         self.recorder.floods.set_bound(config.limits.events_per_second.unwrap_or(0));
@@ -348,11 +363,13 @@ impl Sensor {
     }
 }
 
-fn rules(config: &Config) -> Rules {
+fn rules(config: &Config, enricher: &Arc<Enricher>) -> Rules {
     Rules {
         node_id: config.node_id.as_str().into(),
         ignore: config.ignore.clone(),
         harmless: config.rules.clone(),
+        labeller: Labeller::new(config.patterns.clone()),
+        about: Some(enricher.hook()),
         honeycreds: config.honeycreds.clone(),
         verdicts: parking_lot::Mutex::default(),
     }
