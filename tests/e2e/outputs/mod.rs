@@ -1,7 +1,11 @@
 //! Outputs: everything arrives at the receiver, in its form, through outages.
 
+mod elastic;
 mod hpfeeds;
+mod loki;
+mod otlp;
 mod slack;
+mod splunk;
 mod webhook;
 
 use serin_tests::{Sensor, Talk};

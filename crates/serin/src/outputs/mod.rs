@@ -11,7 +11,6 @@ mod call;
 mod chat;
 mod console;
 pub(crate) mod delivery;
-#[allow(dead_code, reason = "the first output that uses it removes this line")]
 mod encode;
 mod engine;
 mod feed;
@@ -23,6 +22,7 @@ mod line;
 pub(crate) mod manager;
 mod rotation;
 pub(crate) mod secret;
+mod siem;
 mod status;
 mod target;
 #[cfg(test)]
@@ -52,8 +52,17 @@ pub use status::{OutputStatus, State};
 pub use trial::test;
 
 /// All types of output, in alphabetical order. Everything else walks this list.
-pub static ALL: &[&OutputType] =
-    &[&console::OUTPUT, &file::OUTPUT, &hpfeeds::OUTPUT, &chat::slack::OUTPUT, &webhook::OUTPUT];
+pub static ALL: &[&OutputType] = &[
+    &console::OUTPUT,
+    &siem::elastic::OUTPUT,
+    &file::OUTPUT,
+    &hpfeeds::OUTPUT,
+    &siem::loki::OUTPUT,
+    &siem::otlp::OUTPUT,
+    &chat::slack::OUTPUT,
+    &siem::splunk::OUTPUT,
+    &webhook::OUTPUT,
+];
 
 /// The type of this name.
 #[must_use]

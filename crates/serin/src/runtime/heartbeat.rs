@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, Url};
+use reqwest::Url;
 use tokio::task::JoinHandle;
 
 use crate::config::Heartbeat;
@@ -73,7 +73,7 @@ fn is_due(seconds: u64, every: Duration) -> bool {
 
 /// What went wrong; never with the address, which is a secret.
 async fn visit(http: &Http, url: Url) -> Option<String> {
-    let request = Request { method: Method::GET, url, headers: Vec::new(), body: Vec::new() };
+    let request = Request::get(url);
     let outcome = match http.send(request).await {
         Ok(answer) => answer.outcome(),
         Err(outcome) => outcome,

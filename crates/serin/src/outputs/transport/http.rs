@@ -5,10 +5,13 @@
 //! [`Answer::outcome`].
 
 use std::error::Error as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
@@ -31,7 +34,7 @@ settings! { "http" {
 /// The settings, for outputs that speak HTTP; [`tls::KEYS`] belong beside them.
 pub(crate) const KEYS: &[serin_services::conf::Key] = Settings::KEYS;
 
-/// Of an answer so much is read.
+/// Of an answer so much is read, unless a request wants more of it.
 const ANSWER_MAX: usize = 64 * 1024;
 /// What a receiver may ask us to wait at most.
 const PATIENCE_MAX: Duration = Duration::from_hours(1);
@@ -53,13 +56,39 @@ pub(crate) struct Request {
     /// Names and values; a value that is no header value makes the request fail.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// So many bytes of the answer are read.
+    pub(crate) answer_max: usize,
 }
 
 impl Request {
     /// A POST of this body.
     pub(crate) fn post(url: Url, content_type: &str, body: Vec<u8>) -> Self {
         let headers = vec![("Content-Type".to_owned(), content_type.to_owned())];
-        Self { method: Method::POST, url, headers, body }
+        Self { method: Method::POST, url, headers, body, answer_max: ANSWER_MAX }
+    }
+
+    /// A GET.
+    pub(crate) fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), body: Vec::new(), answer_max: ANSWER_MAX }
+    }
+
+    /// The same with its body compressed.
+    pub(crate) fn gzip(mut self) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // Writing to memory cannot fail; if it did, the body would go as it is.
+        if encoder.write_all(&self.body).is_ok()
+            && let Ok(compressed) = encoder.finish()
+        {
+            self.body = compressed;
+            return self.with("Content-Encoding", "gzip");
+        }
+        self
+    }
+
+    /// The same, reading up to this many bytes of the answer.
+    pub(crate) fn reading(mut self, bytes: usize) -> Self {
+        self.answer_max = bytes;
+        self
     }
 
     /// The same with one more header.
@@ -74,7 +103,7 @@ impl Request {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// At most [`ANSWER_MAX`] bytes.
+    /// At most as many bytes as the request wanted.
     pub(crate) body: Vec<u8>,
 }
 
@@ -125,9 +154,9 @@ impl Http {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
-            let room = ANSWER_MAX.saturating_sub(body.len());
+            let room = request.answer_max.saturating_sub(body.len());
             body.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
-            if body.len() >= ANSWER_MAX {
+            if body.len() >= request.answer_max {
                 break;
             }
         }
@@ -246,6 +275,16 @@ pub(crate) fn url(key: &str, text: &str) -> Result<Url, Complaint> {
     }
 }
 
+/// An address below another one: `https://siem.example/prefix/` and `a/b` give
+/// `https://siem.example/prefix/a/b`.
+pub(crate) fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path.split('/'));
+    }
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +320,14 @@ mod tests {
         assert_eq!(answer(503, Some("Sun, 06 Nov 1994 08:49:37 GMT")).retry_after(), Some(Duration::ZERO));
         assert_eq!(answer(503, Some("Fri, 31 Dec 2100 23:59:59 GMT")).retry_after(), Some(PATIENCE_MAX));
         assert_eq!(answer(503, Some("soon")).retry_after(), None);
+    }
+
+    #[test]
+    fn paths_are_put_below_an_address() {
+        for base in ["https://siem.example", "https://siem.example/"] {
+            assert_eq!(below(&url("x", base).unwrap(), "a/b").as_str(), "https://siem.example/a/b");
+        }
+        assert_eq!(below(&url("x", "http://h:1/p/").unwrap(), "a").as_str(), "http://h:1/p/a");
     }
 
     #[test]
