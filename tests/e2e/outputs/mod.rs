@@ -4,10 +4,14 @@ mod elastic;
 mod hpfeeds;
 mod loki;
 mod otlp;
+mod kafka;
+mod mqtt;
+mod nats;
 mod slack;
 mod splunk;
 mod webhook;
 
+use serde_json::Value;
 use serin_tests::{Sensor, Talk};
 
 /// Tries this many passwords on FTP, one connection each.
@@ -20,4 +24,12 @@ pub(crate) fn log_in(sensor: &Sensor, times: usize) {
         talk.say("PASS s3cret-pw\r\n");
         talk.until("530 ");
     }
+}
+
+/// What `serin outputs status` says of one output; null before it said anything.
+pub(crate) fn status(sensor: &Sensor, name: &str) -> Value {
+    let answer = sensor.ask(&["outputs", "status", "--json"]);
+    let all: Value = serde_json::from_str(&answer.out).unwrap_or_default();
+    let found = all.as_array().into_iter().flatten().find(|it| it["name"] == name);
+    found.cloned().unwrap_or_default()
 }

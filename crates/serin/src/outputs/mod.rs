@@ -7,6 +7,7 @@
 
 mod alert;
 mod backoff;
+mod broker;
 mod call;
 mod chat;
 mod console;
@@ -61,6 +62,9 @@ pub static ALL: &[&OutputType] = &[
     &siem::otlp::OUTPUT,
     &chat::slack::OUTPUT,
     &siem::splunk::OUTPUT,
+    &broker::kafka::OUTPUT,
+    &broker::mqtt::OUTPUT,
+    &broker::nats::OUTPUT,
     &webhook::OUTPUT,
 ];
 

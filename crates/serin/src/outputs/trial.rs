@@ -9,6 +9,9 @@ use super::secret::Redactor;
 use super::{Carries, Delivery, Item, Outcome, OutputConf};
 use crate::incidents::Notice;
 
+/// The node that a test is from: none that exists.
+pub(crate) const NODE: &str = "serin-outputs-test";
+
 /// Delivers one record that says of itself that it is a test. The answer tells how strongly the
 /// receiver confirmed it.
 ///
@@ -71,7 +74,7 @@ fn trial(conf: &OutputConf) -> Record {
     } else {
         Notice::test(text, time).to_event()
     };
-    Record::of(&event, time, now.offset().seconds(), "serin-outputs-test")
+    Record::of(&event, time, now.offset().seconds(), NODE)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! How outputs reach receivers over the network: time limits, TLS, and whom a test may talk to.
 
-#[allow(dead_code, reason = "the first output that uses it removes this line")]
 pub(crate) mod http;
 pub(crate) mod stream;
 pub(crate) mod tls;

@@ -34,9 +34,25 @@ pub(crate) async fn connect(
     port: u16,
     tls: Option<&Arc<ClientConfig>>,
 ) -> Result<Stream, Outcome> {
-    let at = format!("{host}:{port}");
     let socket = tcp(host, port).await?;
-    let Some(tls) = tls else { return Ok(Box::new(socket)) };
+    match tls {
+        Some(tls) => secure(socket, host, port, tls).await,
+        None => Ok(Box::new(socket)),
+    }
+}
+
+/// TLS over a connection to `host`:`port`, also after a greeting in clear text.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub(crate) async fn secure(
+    socket: TcpStream,
+    host: &str,
+    port: u16,
+    tls: &Arc<ClientConfig>,
+) -> Result<Stream, Outcome> {
+    let at = format!("{host}:{port}");
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Outcome::Hold(format!("{host} is neither a host name nor an address")))?;
     match timeout(CONNECT, TlsConnector::from(tls.clone()).connect(name, socket)).await {
@@ -44,6 +60,25 @@ pub(crate) async fn connect(
         Ok(Err(error)) => Err(tls_failure(&at, &error)),
         Err(_) => Err(Outcome::retry(format!("{at} does not answer to TLS"))),
     }
+}
+
+/// Whether all that a name stands for may be contacted, for libraries that connect by themselves.
+///
+/// # Errors
+///
+/// [`Outcome::Retry`] when the name is not known or stands for what must not be contacted.
+pub(crate) async fn may_reach_all(host: &str, port: u16) -> Result<(), Outcome> {
+    let retry =
+        |error: &dyn std::fmt::Display| Outcome::retry(format!("connecting to {host}:{port}: {error}"));
+    let addresses = match timeout(CONNECT, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return Err(retry(&error)),
+        Err(_) => return Err(retry(&"the name is not resolved in time")),
+    };
+    for address in addresses {
+        may_reach(address.ip()).map_err(|why| retry(&why))?;
+    }
+    Ok(())
 }
 
 /// A plain TCP connection.
@@ -100,7 +135,7 @@ pub(crate) async fn unix(path: &Path) -> Result<Stream, Outcome> {
 }
 
 /// A certificate that does not convince us waits for the operator; a connection that breaks does not.
-fn tls_failure(at: &str, error: &std::io::Error) -> Outcome {
+pub(crate) fn tls_failure(at: &str, error: &std::io::Error) -> Outcome {
     let why = format!("TLS with {at}: {error}");
     let cause = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
     if matches!(cause, Some(rustls::Error::InvalidCertificate(_))) {
