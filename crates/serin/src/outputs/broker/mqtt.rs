@@ -354,7 +354,6 @@ fn ended(at: &str, error: ConnectionError) -> Outcome {
     let why = format!("{at}: {error}");
     match error {
         ConnectionError::Tls(TlsError::Io(error)) => stream::tls_failure(at, &error),
-        ConnectionError::Tls(TlsError::DNSName(_)) => Outcome::Hold(why),
         ConnectionError::ConnectionRefused(code)
         | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => match code {
             Refused::ServerUnavailable
@@ -374,7 +373,8 @@ fn ended(at: &str, error: ConnectionError) -> Outcome {
                 ..
             },
         ) => Outcome::Reject(why),
-        ConnectionError::MqttState(StateError::ServerDisconnect {
+        ConnectionError::Tls(TlsError::DNSName(_))
+        | ConnectionError::MqttState(StateError::ServerDisconnect {
             reason_code:
                 Sent::NotAuthorized | Sent::TopicNameInvalid | Sent::AdministrativeAction | Sent::QoSNotSupported,
             ..

@@ -1,4 +1,4 @@
-//! NATS: one message for each event, confirmed by a JetStream stream.
+//! NATS: one message for each event, confirmed by a stream of `JetStream`.
 
 mod identity;
 mod wire;
@@ -181,12 +181,11 @@ impl Nats {
             let subject = path(&self.subject, &item.record, '.', SPECIAL);
             let message =
                 Message { subject: &subject, id: &item.event_id(), payload: &item.body, format: self.format };
-            match connection.publish(&message, self.jetstream.then_some(at)).await? {
-                true => waiting += 1,
-                false => {
-                    let size = item.body.len();
-                    *outcome = Some(Outcome::Reject(format!("{size} bytes are too much for the server")));
-                }
+            if connection.publish(&message, self.jetstream.then_some(at)).await? {
+                waiting += 1;
+            } else {
+                let size = item.body.len();
+                *outcome = Some(Outcome::Reject(format!("{size} bytes are too much for the server")));
             }
         }
         if !self.jetstream {
@@ -208,15 +207,14 @@ impl Nats {
                 continue;
             }
             waiting -= 1;
-            match answer.acknowledgement {
-                Some(payload) => *slot = Some(self.judge(&payload)),
-                None => {
-                    let subject = || path(&self.subject, &item.record, '.', SPECIAL);
-                    homeless.get_or_insert_with(|| (subject(), Vec::new())).1.push(answer.to);
-                    // Decided below; no second answer counts.
-                    *slot = Some(Outcome::retry(""));
-                }
+            if let Some(payload) = answer.acknowledgement {
+                *slot = Some(self.judge(&payload));
+                continue;
             }
+            let subject = || path(&self.subject, &item.record, '.', SPECIAL);
+            homeless.get_or_insert_with(|| (subject(), Vec::new())).1.push(answer.to);
+            // Decided below; no second answer counts.
+            *slot = Some(Outcome::retry(""));
         }
         match homeless {
             None => self.patience.renew(),

@@ -1,6 +1,6 @@
-//! Who we are to a NATS server: a user and password, a token, an NKey, or a JWT with its NKey.
+//! Who we are to a NATS server: a user and password, a token, an `NKey`, or a JWT with its `NKey`.
 //!
-//! An NKey is an Ed25519 key pair in base 32: a byte for what it is, the key, a CRC-16 (of XMODEM,
+//! An `NKey` is an Ed25519 key pair in base 32: a byte for what it is, the key, a CRC-16 (of XMODEM,
 //! little-endian). The server sends a nonce, which we sign.
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -28,7 +28,7 @@ pub(super) enum Identity {
     },
 }
 
-/// The key pair of an NKey.
+/// The key pair of an `NKey`.
 pub(super) struct Key(Ed25519KeyPair);
 
 impl std::fmt::Debug for Key {
@@ -202,7 +202,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 mod tests {
     use super::*;
 
-    /// The pair that NATS's documentation shows for NKey authentication.
+    /// The pair that the documentation of NATS shows for authentication by `NKey`.
     const SEED_TEXT: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY";
     const PUBLIC_TEXT: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 
