@@ -92,6 +92,7 @@ impl Request {
     }
 
     /// The same with one more header.
+    #[allow(dead_code, reason = "the first output that uses it removes this line")]
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
