@@ -57,13 +57,15 @@ pub struct Reply {
     body: Vec<u8>,
     delay: Duration,
     cut: bool,
+    /// Instead of a reply in HTTP's form.
+    raw: Option<Vec<u8>>,
 }
 
 impl Reply {
     /// This status and text.
     #[must_use]
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, cut: false }
+        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, cut: false, raw: None }
     }
 
     /// With one more header.
@@ -78,6 +80,12 @@ impl Reply {
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
+    }
+
+    /// These bytes, whatever they are, and then the connection is cut.
+    #[must_use]
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { raw: Some(bytes.into()), ..Self::new(0, "") }
     }
 
     /// Nothing: the connection is cut although the request was read to its end.
@@ -175,6 +183,12 @@ impl Shared {
             let reply = (self.answer.lock().unwrap_or_else(PoisonError::into_inner))(&request);
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
             thread::sleep(reply.delay);
+            if let Some(bytes) = &reply.raw {
+                let mut socket = socket;
+                // Whoever does not want to hear it may have gone.
+                let _ = socket.write_all(bytes);
+                break;
+            }
             if reply.cut || write(socket, &reply).is_err() {
                 break;
             }

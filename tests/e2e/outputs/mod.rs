@@ -1,6 +1,7 @@
 //! Outputs: everything arrives at the receiver, in its form, through outages.
 
 mod elastic;
+mod faults;
 mod hpfeeds;
 mod loki;
 mod otlp;

@@ -1,5 +1,6 @@
 //! The command line: one definition, from which help, completions and the manual page are made.
 
+mod dead;
 mod events;
 mod ignore;
 pub mod opencanaryd;
@@ -147,6 +148,33 @@ enum OutputsCommand {
         #[command(flatten)]
         sensor: Sensor,
     },
+    /// What the receiver of an output refused for good, and why.
+    Dead {
+        /// The output's name.
+        name: String,
+        #[command(flatten)]
+        sensor: Sensor,
+        /// As JSON, one line each.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Offer a receiver once more what it refused; what it takes now is forgotten.
+    RetryDead {
+        /// The output's name in the configuration.
+        name: String,
+        #[command(flatten)]
+        sensor: Sensor,
+    },
+    /// Let an output go on elsewhere: it sends again, or leaves out, what lies between.
+    Reset {
+        /// The output's name in the configuration.
+        name: String,
+        /// begin (of what is stored), end, or the number of the event to go on with.
+        #[arg(long, value_name = "PLACE")]
+        to: dead::Place,
+        #[command(flatten)]
+        sensor: Sensor,
+    },
 }
 
 /// Runs the command line of this process.
@@ -181,6 +209,15 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Outputs { command: OutputsCommand::Test { name, sensor } }) => {
             outputs::test(&sensor, &name, &mut out)
+        }
+        Some(Command::Outputs { command: OutputsCommand::Dead { name, sensor, json } }) => {
+            dead::list(&sensor, &name, json, &mut out)
+        }
+        Some(Command::Outputs { command: OutputsCommand::RetryDead { name, sensor } }) => {
+            dead::retry(&sensor, &name, &mut out)
+        }
+        Some(Command::Outputs { command: OutputsCommand::Reset { name, to, sensor } }) => {
+            dead::reset(&sensor, &name, to, &mut out)
         }
         Some(Command::Selftest { services, sensor, json }) => {
             selftest::selftest(&sensor, services, json, &mut out)

@@ -33,6 +33,16 @@ pub(crate) struct Orders {
     pub(crate) reopen: u64,
     /// Finish, by then.
     pub(crate) stop: Option<Instant>,
+    /// Go on behind this number.
+    pub(crate) go_to: Option<GoTo>,
+}
+
+/// The operator moves an output's cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GoTo {
+    /// Tells this wish from the ones before.
+    pub(crate) nth: u64,
+    pub(crate) cursor: u64,
 }
 
 /// One output at work.
@@ -45,6 +55,7 @@ pub(crate) struct Task {
     stored: watch::Receiver<u64>,
     orders: watch::Receiver<Orders>,
     reopened: u64,
+    went_to: Option<GoTo>,
     status: Arc<RwLock<OutputStatus>>,
     window: Window,
     backoff: Backoff,
@@ -93,7 +104,7 @@ impl Task {
     ) -> Self {
         let stored = feed.stored();
         let newest = *stored.borrow();
-        let reopened = orders.borrow().reopen;
+        let Orders { reopen: reopened, go_to: went_to, .. } = *orders.borrow();
         let limit = conf.output.batch.events.max(1);
         let redactor = Redactor::new(&conf);
         let mut task = Self {
@@ -105,6 +116,7 @@ impl Task {
             stored,
             orders,
             reopened,
+            went_to,
             status,
             window: Window { read: newest, ..Window::default() },
             backoff: Backoff::new(),
@@ -305,9 +317,16 @@ impl Task {
 
     /// The operator's wish to open everything anew is also one to try again now.
     async fn carry_out(&mut self) {
-        let wanted = self.orders.borrow_and_update().reopen;
-        if wanted != self.reopened {
-            self.reopened = wanted;
+        let Orders { reopen, go_to, .. } = *self.orders.borrow_and_update();
+        if let Some(place) = go_to.filter(|_| go_to != self.went_to) {
+            self.went_to = go_to;
+            self.window.clear();
+            self.window.read = place.cursor.min(*self.stored.borrow());
+            self.backoff.reset();
+            self.save().await;
+        }
+        if reopen != self.reopened {
+            self.reopened = reopen;
             self.backoff.reset();
             let deadline = self.output.deadline();
             let _ = guard(self.output.reopen(), deadline).await;
@@ -317,6 +336,10 @@ impl Task {
     /// Hands one batch over. Returns how long to wait before the next.
     async fn attempt(&mut self) -> Option<Pause> {
         let count = self.window.batch(self.limit, self.conf.output.batch.bytes);
+        if count == 0 {
+            // An order took what had been read.
+            return None;
+        }
         let mut patience = self.output.deadline();
         if let Some(by) = self.stop() {
             patience = patience.min(by.saturating_duration_since(Instant::now()));

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::delivery::Policy;
-use super::engine::{Orders, Task};
+use super::engine::{GoTo, Orders, Task};
 use super::feed::Feed;
 use super::status::{OutputStatus, State};
 use super::{Output, OutputConf, Owner};
@@ -72,6 +72,20 @@ impl Manager {
         for output in &self.running {
             output.orders.send_modify(|it| it.reopen += 1);
         }
+    }
+
+    /// Lets an output go on behind this number, wherever it stands.
+    ///
+    /// # Errors
+    ///
+    /// When no output is called so.
+    pub(crate) fn go_to(&self, name: &str, cursor: u64) -> Result<(), String> {
+        let output = self.running.iter().find(|it| it.conf.name == name);
+        let output = output.ok_or_else(|| format!("the running sensor has no output {name:?}"))?;
+        output.orders.send_modify(|it| {
+            it.go_to = Some(GoTo { nth: it.go_to.map_or(1, |it| it.nth + 1), cursor });
+        });
+        Ok(())
     }
 
     /// Takes a new configuration: what has not changed goes on undisturbed.

@@ -5,6 +5,7 @@
 //! it. What reaches over the network does so through `transport`, which knows the rules of TLS,
 //! redirects, time limits and secrets. What alerts people is a courier of `alert`.
 
+mod again;
 mod alert;
 mod backoff;
 mod broker;
@@ -18,6 +19,7 @@ mod feed;
 mod file;
 mod formatter;
 pub(crate) mod handlers;
+pub(crate) mod health;
 mod hpfeeds;
 mod line;
 pub(crate) mod manager;
@@ -44,6 +46,7 @@ use std::time::Duration;
 use serin_event::Record;
 use serin_services::conf::{Complaint, Conf, Key, Setting as _};
 
+pub use again::{Again, again};
 pub use delivery::{Carries, Passwords};
 pub use feed::Feed;
 pub use formatter::Formatter;
@@ -217,6 +220,12 @@ pub(crate) fn check(output: &OutputType, conf: &Conf) -> Result<(), Vec<Complain
     let mut complaints = delivery::Policy::new(output, conf, Vec::new).err().unwrap_or_default();
     complaints.extend((output.build)(conf).err().unwrap_or_default());
     if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+}
+
+/// What keeps an output from being built, for a person.
+fn built(complaints: &[Complaint]) -> String {
+    let texts = complaints.iter().map(|it| format!("{}: {}", it.key, it.text));
+    texts.collect::<Vec<_>>().join("; ")
 }
 
 /// What a receiver made of one batch.

@@ -6,7 +6,7 @@ use serin_event::{Event, Record, Timestamp, kinds};
 use tokio::time::timeout;
 
 use super::secret::Redactor;
-use super::{Carries, Delivery, Item, Outcome, OutputConf};
+use super::{Carries, Delivery, Item, Outcome, OutputConf, built};
 use crate::incidents::Notice;
 
 /// The node that a test is from: none that exists.
@@ -30,10 +30,7 @@ async fn try_it(conf: &OutputConf) -> Result<String, String> {
     if settings.get(&truncate).is_some() {
         settings.set(truncate, false);
     }
-    let mut output = (conf.output.build)(&settings).map_err(|complaints| {
-        let texts = complaints.iter().map(|it| format!("{}: {}", it.key, it.text));
-        texts.collect::<Vec<_>>().join("; ")
-    })?;
+    let mut output = (conf.output.build)(&settings).map_err(|it| built(&it))?;
     output.prepare(None)?;
     let record = Arc::new(trial(conf));
     let body = output.encode(&record).ok_or("this output does not take such events")?;

@@ -25,6 +25,10 @@ pub(crate) enum Request {
         #[serde(default)]
         services: Vec<String>,
     },
+    /// Let an output go on behind this number.
+    MoveOutput { output: String, cursor: u64 },
+    /// Forget these dead letters of an output.
+    ForgetDead { output: String, seqs: Vec<u64> },
 }
 
 /// A request, and where the answer goes: JSON, or why there is none.

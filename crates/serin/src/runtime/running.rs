@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
+use super::clock;
 use super::control::{self, Asked, Request};
 use super::greeting::{Greeting, shown};
 use super::heartbeat::Beats;
@@ -23,6 +24,8 @@ use super::management::{Facts, View, router};
 use super::privileges;
 use super::sensor::{CONSOLE, Sensor, Unavailable};
 use crate::config::{Complaints, Config, search};
+use crate::incidents::Change;
+use crate::outputs::health::Watch;
 use crate::outputs::manager::Manager;
 use crate::selftest::Tester;
 
@@ -55,6 +58,8 @@ pub(crate) struct Running {
     /// Looks whether the database is still whole.
     inspecting: Option<JoinHandle<()>>,
     beats: Beats,
+    /// How long outputs have been in trouble.
+    watch: Watch,
     /// What other processes ask; `None`: they cannot.
     asked: Option<mpsc::Receiver<Asked>>,
     /// A self-test at work.
@@ -95,6 +100,7 @@ impl Running {
             told: Vec::new(),
             inspecting: None,
             beats: Beats::default(),
+            watch: Watch::default(),
             asked: None,
             testing: None,
         };
@@ -220,6 +226,7 @@ impl Running {
     async fn each_second(&mut self) {
         self.seconds += 1;
         self.show_life().await;
+        self.tell_outputs().await;
         let every = self.config.selftest_every.as_secs();
         if every > 0 && self.seconds.is_multiple_of(every) {
             self.begin_test(Vec::new(), None);
@@ -265,6 +272,16 @@ impl Running {
         let _ = sd_notify::notify(&[NotifyState::Watchdog]);
     }
 
+    /// Outputs that have been in trouble for long are told to those that work.
+    async fn tell_outputs(&mut self) {
+        let statuses: Vec<_> = self.outputs.statuses().iter().map(|it| it.read().clone()).collect();
+        for notice in self.watch.look(&statuses, tokio::time::Instant::now(), clock::now()) {
+            let kind = if notice.change == Change::Closed { &kinds::MESSAGE } else { &kinds::ERROR };
+            self.sensor.recorder.tell(kind, notice.sentence.clone()).await;
+            self.sensor.recorder.tell_notice(&notice, None).await;
+        }
+    }
+
     /// An event, and a sign to the dead man's switch, when they are due.
     async fn show_life(&mut self) {
         if self.beats.tick() {
@@ -283,6 +300,17 @@ impl Running {
     fn answer(&mut self, asked: Asked) {
         match asked.request {
             Request::Selftest { services } => self.begin_test(services, Some(asked.answer)),
+            Request::MoveOutput { output, cursor } => {
+                // Whoever asked may have gone, here and below.
+                let _ = asked.answer.send(self.outputs.go_to(&output, cursor).map(|()| cursor.into()));
+            }
+            Request::ForgetDead { output, seqs } => {
+                let journal = self.journal.clone();
+                tokio::spawn(async move {
+                    let gone = journal.unbury(output, seqs).await;
+                    let _ = asked.answer.send(gone.map(Into::into));
+                });
+            }
         }
     }
 

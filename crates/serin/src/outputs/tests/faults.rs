@@ -232,3 +232,56 @@ async fn an_output_that_is_gone_from_the_configuration_is_forgotten() {
     assert!(began.elapsed() < Duration::from_millis(50), "nothing to wait for: {:?}", began.elapsed());
     assert_eq!((memory.cursor("kept"), memory.cursor("changed"), memory.cursor("gone")), (3, 3, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_steps_back_changes_no_order_and_makes_no_lag() {
+    let memory = Memory::read_by("it");
+    for (seq, seconds) in [(1, 4_000_000_000), (2, 1_000_000_000), (3, 4_000_000_001), (4, 0)] {
+        let mut record = record(seq, &kinds::FTP_LOGIN);
+        record.time = Timestamp(seconds * 1_000_000);
+        memory.store_record(record);
+    }
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::retry("down")));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // The oldest event comes from the future.
+    assert_eq!(bench.status().lag_seconds, 0);
+    bench.kill().await;
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), [1, 2, 3, 4]);
+    assert_eq!(memory.cursor("it"), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_moves_the_cursor_of_a_working_and_of_a_dead_output() {
+    let memory = Memory::new();
+    let behaviours: [(&str, Simple); 2] =
+        [("dead", |_| all(Outcome::retry("connection refused"))), ("healthy", |_| all(Outcome::Delivered))];
+    let (confs, seen): (Vec<_>, Vec<_>) = behaviours
+        .into_iter()
+        .map(|(name, behaviour)| {
+            let (conf, seen) = conf(&SCRIPTED, behaviour);
+            (OutputConf { name: name.to_owned(), ..conf }, seen)
+        })
+        .unzip();
+    let mut manager = Manager::prepare(&confs, None).start(&memory);
+    memory.store(10);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((memory.cursor("healthy"), memory.cursor("dead")), (10, 0));
+    manager.go_to("healthy", 7).unwrap();
+    manager.go_to("dead", 10).unwrap();
+    assert!(manager.go_to("nobody", 1).is_err());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((memory.cursor("healthy"), memory.cursor("dead")), (10, 10));
+    let handed: Vec<u64> = seen[1].lock().iter().flat_map(|it| it.1.clone()).collect();
+    assert_eq!(handed[handed.len() - 3..], [8, 9, 10], "once more");
+    let asked = seen[0].lock().len();
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert_eq!(seen[0].lock().len(), asked, "the dead one has nothing to do any more");
+    // Further than there is: up to the end.
+    manager.go_to("healthy", 99).unwrap();
+    memory.store(1);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(memory.cursor("healthy"), 11);
+    manager.stop().await;
+}

@@ -109,6 +109,12 @@ enum Command {
     /// Delete what is too old or too much.
     Retire(Retention),
     Bury(DeadLetter),
+    /// Forget dead letters of a reader, and answer when that is durable.
+    Unbury {
+        reader: String,
+        seqs: Vec<u64>,
+        done: oneshot::Sender<Result<usize, String>>,
+    },
     /// Somebody who read found the database damaged, which was of this generation.
     Damaged {
         reason: String,
@@ -293,6 +299,18 @@ impl Journal {
     /// Puts a record aside that a reader can never use.
     pub(crate) async fn bury(&self, letter: DeadLetter) {
         let _ = self.commands.send(Command::Bury(letter)).await;
+    }
+
+    /// Forgets dead letters of a reader, and says how many there were.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot write.
+    pub(crate) async fn unbury(&self, reader: String, seqs: Vec<u64>) -> Result<usize, String> {
+        let (done, answer) = oneshot::channel();
+        let closed = || "the event store is closed".to_owned();
+        self.commands.send(Command::Unbury { reader, seqs, done }).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
     }
 
     /// How the store is doing.

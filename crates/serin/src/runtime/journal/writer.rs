@@ -117,6 +117,12 @@ impl Writer {
             Command::Save => round.save = true,
             Command::Retire(retention) => self.retire(retention),
             Command::Bury(letter) => self.bury(&letter),
+            Command::Unbury { reader, seqs, done } => {
+                let store = self.store.as_mut().ok_or_else(|| "the event store is not open".to_owned());
+                let gone = store.and_then(|it| it.unbury(&reader, &seqs).map_err(|it| it.to_string()));
+                // Whoever asked may have gone.
+                let _ = done.send(gone);
+            }
             Command::Damaged { reason, generation } => self.damaged(&reason, generation),
             Command::Flush(done) => round.flushed.push(done),
             Command::Stop(done) => round.stop = Some(done),

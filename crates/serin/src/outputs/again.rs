@@ -1,0 +1,69 @@
+//! `serin outputs retry-dead NAME`: events that a receiver refused are offered to it again, outside of
+//! the journal's order.
+
+use std::sync::Arc;
+
+use serin_event::Record;
+use tokio::time::timeout;
+
+use super::delivery::Policy;
+use super::secret::Redactor;
+use super::{Delivery, Item, Outcome, OutputConf, built};
+
+/// What became of each record, in their order; those that come after a failure that concerns all are
+/// not tried any more, and have none.
+pub struct Again {
+    /// Number of the record, and why it was refused again where it was.
+    pub each: Vec<(u64, Result<(), String>)>,
+    /// Why the others were not tried.
+    pub stopped: Option<String>,
+}
+
+/// Offers the records again, one by one. `key` makes the keyed hashes of this sensor.
+///
+/// # Errors
+///
+/// When the output cannot be built of its settings.
+pub async fn again(conf: &OutputConf, key: Vec<u8>, records: Vec<Record>) -> Result<Again, String> {
+    let redactor = Redactor::new(conf);
+    let policy = Policy::new(conf.output, &conf.conf, || key).map_err(|it| built(&it))?;
+    let mut output = (conf.output.build)(&conf.conf).map_err(|it| built(&it))?;
+    output.prepare(None)?;
+    let deadline = output.deadline();
+    let mut done = Again { each: Vec::new(), stopped: None };
+    for record in records {
+        let seq = record.seq;
+        let record = policy.conceal(Arc::new(record));
+        let Some(body) = output.encode(&record) else {
+            done.each.push((seq, Err("this output does not take such events".to_owned())));
+            continue;
+        };
+        output.hurry();
+        let batch = [Item { record, body }];
+        let outcome = match timeout(deadline, output.deliver(&batch)).await {
+            Ok(Delivery::Whole(outcome)) => Some(outcome),
+            Ok(Delivery::Each(outcomes)) => outcomes.into_iter().next(),
+            Err(_) => Some(Outcome::retry(format!("no answer within {} s", deadline.as_secs()))),
+        };
+        let why = match outcome {
+            Some(Outcome::Delivered | Outcome::Duplicate) => {
+                done.each.push((seq, Ok(())));
+                continue;
+            }
+            Some(Outcome::Reject(why)) => {
+                done.each.push((seq, Err(redactor.clean(&why))));
+                continue;
+            }
+            Some(Outcome::Retry { why, .. } | Outcome::Hold(why) | Outcome::Gone(why)) => why,
+            Some(Outcome::Wait(time)) => format!("the output wants to wait {} s first", time.as_secs()),
+            None => "the output did not say what became of it".to_owned(),
+        };
+        done.stopped = Some(redactor.clean(&why));
+        break;
+    }
+    match timeout(deadline, output.sync()).await {
+        Ok(Ok(())) => Ok(done),
+        Ok(Err(why)) => Err(redactor.clean(&why)),
+        Err(_) => Err(format!("no answer within {} s", deadline.as_secs())),
+    }
+}
