@@ -1,13 +1,14 @@
 //! The load tool: plays clients at a sensor and says what became of each.
 //!
 //! `load` plays whole logins with a marker of their own each, and counts the markers in the log
-//! afterwards; `minimal` is the yardstick, the least that a tokio program can do for the same
+//! afterwards; `greeting` is how long a service takes to say its first word meanwhile; `minimal` is the yardstick, the least that a tokio program can do for the same
 //! dialogue; `idle`, `slow` and `endless` are the clients that wear a server out, as `stuck`, `touch`
 //! and `wear` are for SSH. Everything is bounded in count and time, and nothing but a loopback address
 //! is ever a target.
 
 mod check;
 mod dialogues;
+mod greeting;
 mod load;
 mod minimal;
 mod patience;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Plays logins and counts them in the log; prints one JSON object.
     Load(Load),
+    /// Measures how long a service takes from the connection to its first word.
+    Greeting(Greeting),
     /// Serves the same dialogue with as little as possible: the yardstick.
     Minimal(Minimal),
     /// Opens many connections, says nothing on them, and measures what each costs the server.
@@ -207,6 +210,15 @@ struct Endless {
 }
 
 #[derive(Debug, Args)]
+struct Greeting {
+    #[arg(long, value_parser = loopback)]
+    target: SocketAddr,
+    /// Greetings in all, one after the other.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    count: u32,
+}
+
+#[derive(Debug, Args)]
 struct Touch {
     #[arg(long, value_parser = loopback)]
     target: SocketAddr,
@@ -268,6 +280,7 @@ fn main() -> Result<()> {
     builder.enable_all().build()?.block_on(async {
         let report = match cli.command {
             Command::Load(it) => load::run(it).await?,
+            Command::Greeting(it) => greeting::run(&it).await?,
             Command::Minimal(it) => {
                 let stop = Duration::from_secs(it.seconds.min(3600));
                 return match tokio::time::timeout(stop, minimal::serve(it.service, it.listen, &it.out)).await

@@ -1,4 +1,4 @@
-//! NATS: a real server with JetStream keeps what it acknowledged, and each event once.
+//! NATS: a real server with a stream keeps what it acknowledged, and each event once.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -21,7 +21,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts one with these lines in its configuration, besides JetStream and its port.
+    /// Starts one with these lines in its configuration, besides its port and its store.
     fn start(more: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("serin-nats-").tempdir().expect("a folder");
         Self::start_in(folder, more)
@@ -59,7 +59,7 @@ impl Server {
         }
     }
 
-    /// Asks JetStream's interface; the answer's headers (text, perhaps empty) and its bytes.
+    /// Asks the interface of streams; the answer's headers (text, perhaps empty) and its bytes.
     fn ask(&self, subject: &str, question: &Value) -> (String, Vec<u8>) {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).expect("a server");
         socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket");

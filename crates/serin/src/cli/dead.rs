@@ -176,9 +176,9 @@ fn go_to(sensor: &Sensor, name: &str, to: Place) -> Result<u64, String> {
     configured(sensor, name)?;
     let state = sensor.state();
     let reader = Reader::open(state.database()).map_err(|it| it.to_string())?;
-    let stats = reader.stats().map_err(|it| it.to_string())?;
-    let last = stats.last_seq;
-    let first = stats.oldest.map_or(last, |it| it.0.saturating_sub(1));
+    let stored = reader.stats().map_err(|it| it.to_string())?;
+    let last = stored.last_seq;
+    let first = stored.oldest.map_or(last, |it| it.0.saturating_sub(1));
     let cursor = match to {
         Place::Begin => first,
         Place::End => last,

@@ -29,7 +29,6 @@ pub(crate) type Stream = Box<dyn Duplex>;
 ///
 /// [`Outcome::Hold`] when the receiver's certificate is not what it should be, else
 /// [`Outcome::Retry`].
-#[allow(dead_code, reason = "the first output that uses it removes this line")]
 pub(crate) async fn connect(
     host: &str,
     port: u16,
@@ -125,7 +124,6 @@ pub(crate) async fn tcp(host: &str, port: u16) -> Result<TcpStream, Outcome> {
 /// # Errors
 ///
 /// [`Outcome::Retry`] with what went wrong.
-#[allow(dead_code, reason = "the first output that uses it removes this line")]
 pub(crate) async fn unix(path: &Path) -> Result<Stream, Outcome> {
     let retry =
         |error: &dyn std::fmt::Display| Outcome::retry(format!("connecting to {}: {error}", path.display()));

@@ -49,6 +49,13 @@ struct Shared {
     key: OnceLock<Vec<u8>>,
 }
 
+impl Shared {
+    /// Where all readers stand.
+    fn cursors(&self) -> Vec<ReaderState> {
+        self.readers.lock().states.values().cloned().collect()
+    }
+}
+
 /// Readers' cursors and states, which may not be saved yet.
 #[derive(Default)]
 struct Readers {

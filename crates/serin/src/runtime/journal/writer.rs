@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serin_event::{Event, Record, kinds};
-use serin_store::{DeadLetter, Error, Found, Options, ReaderState, Retention, Store};
+use serin_store::{DeadLetter, Error, Found, Options, Retention, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ring::Ring;
@@ -170,9 +170,13 @@ impl Writer {
         let started = Instant::now();
         #[cfg(test)]
         (self.trap)(&self.in_hand);
-        match store.append(&mut self.in_hand, &[]) {
+        // Cursors that moved go along: what was delivered is sent again after a crash otherwise.
+        let moved = self.shared.moved.swap(false, Ordering::Relaxed);
+        let states = if moved { self.shared.cursors() } else { Vec::new() };
+        match store.append(&mut self.in_hand, &states) {
             Ok(()) => self.written(started.elapsed()),
             Err(error) => {
+                self.shared.moved.fetch_or(moved, Ordering::Relaxed);
                 self.put_back();
                 self.failed(&error);
                 return false;
@@ -369,7 +373,7 @@ impl Writer {
         if !self.shared.moved.swap(false, Ordering::Relaxed) {
             return;
         }
-        let states: Vec<ReaderState> = self.shared.readers.lock().states.values().cloned().collect();
+        let states = self.shared.cursors();
         if let Err(error) = store.save_readers(&states) {
             self.shared.moved.store(true, Ordering::Relaxed);
             tracing::warn!(%error, "outputs' positions could not be saved");
