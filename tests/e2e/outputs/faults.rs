@@ -79,12 +79,12 @@ fn all_there(sensor: &Sensor, receiver: &Receiver, count: usize) -> BTreeMap<Str
 }
 
 #[test]
-fn kills_at_random_points_lose_nothing_and_repeat_a_second_at_most() {
+fn kills_at_random_points_lose_nothing_and_repeat_little() {
     let receiver = Receiver::start(|_| fine());
     let mut sensor = hooked(&receiver.url("/"), &json!({})).start();
     let port = sensor.port("ftp");
     let mut kills = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         let stop = Arc::new(AtomicBool::new(false));
         let clients: Vec<_> = (0..4)
             .map(|_| {
@@ -100,9 +100,9 @@ fn kills_at_random_points_lose_nothing_and_repeat_a_second_at_most() {
             })
             .collect();
         let began = Instant::now();
-        // Somewhere in the second and third second, by the nanoseconds of the clock.
+        // Somewhere in the third and fourth second, by the nanoseconds of the clock.
         let chance = std::time::UNIX_EPOCH.elapsed().map_or(0, |it| it.subsec_nanos() / 7);
-        let life = Duration::from_millis(1000 + u64::from(chance % 1000));
+        let life = Duration::from_millis(2500 + u64::from(chance % 1500));
         eventually("the time for the kill", || (began.elapsed() > life).then_some(()));
         sensor.crash();
         kills.push(Instant::now());
@@ -118,8 +118,8 @@ fn kills_at_random_points_lose_nothing_and_repeat_a_second_at_most() {
     let unknown: Vec<_> = times.keys().filter(|it| !stored.contains(*it)).collect();
     assert!(unknown.is_empty(), "delivered, and not stored: {unknown:?}");
     let repeated: usize = times.values().map(|it| it - 1).sum();
-    // The cursor is saved once a second, when a batch is done; batches take half a second at most.
-    let window = Duration::from_millis(1600);
+    // Saved is once a second what was confirmed; what a channel sends in one go takes another at most.
+    let window = Duration::from_millis(2200);
     let late = |it: &&Request| kills.iter().any(|kill| it.at <= *kill && it.at + window > *kill);
     let most = receiver.seen().iter().filter(late).count();
     assert!(repeated <= most, "{repeated} came again, and {most} were sent shortly before a kill");

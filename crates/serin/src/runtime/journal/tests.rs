@@ -235,6 +235,29 @@ fn a_forgotten_reader_holds_nothing_up_and_loses_nothing() {
 }
 
 #[test]
+fn what_a_dead_reader_misses_is_told_once_however_long_the_deletion_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("serin.db");
+    let (journal, mut writer, _queue) = assemble(&path);
+    write(&mut writer, (0..20_000).map(|it| record(&it.to_string())));
+    journal.advance(state("dead", 5));
+    journal.advance(state("file", 20_000));
+    writer.save_readers();
+    let tiny = Retention { keep: Duration::MAX, keep_counts: Duration::MAX, max_bytes: 1 };
+    let mut steps = 0;
+    while writer.waiting.is_empty() {
+        writer.retire(tiny);
+        steps += 1;
+        assert!(steps < 10_000, "nothing is told");
+    }
+    assert!(steps > 1, "the deletion was not long enough to show anything");
+    writer.retire(tiny);
+    let told = writer.waiting.take(10);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].line().contains("output dead lost 19995 events, 6 to 20000, from "), "{told:?}");
+}
+
+#[test]
 fn two_who_meet_one_damage_replace_the_database_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("serin.db");

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serin_event::{Event, Record, kinds};
-use serin_store::{DeadLetter, Error, Found, Options, Retention, Store};
+use serin_store::{DeadLetter, Error, Found, Lost, Options, Retention, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ring::Ring;
@@ -39,6 +39,8 @@ pub(super) struct Writer {
     panics: u32,
     /// A deletion that was left unfinished, so that appending does not wait for it.
     more_to_retire: Option<Retention>,
+    /// What readers will never see of what was deleted so far, to be told together.
+    missed: BTreeMap<String, Lost>,
     /// Sees what is about to be written, and may panic.
     #[cfg(test)]
     pub(super) trap: fn(&[Record]),
@@ -70,6 +72,7 @@ impl Writer {
             limit: BATCH,
             panics: 0,
             more_to_retire: None,
+            missed: BTreeMap::new(),
             #[cfg(test)]
             trap: |_| (),
         }
@@ -355,16 +358,32 @@ impl Writer {
             Ok(swept) => {
                 // Readers that nobody uses any more are still in the store, and miss nothing.
                 let used = |name: &str| self.shared.readers.lock().is_used(name);
-                let lost: Vec<_> = swept.lost.into_iter().filter(|it| used(&it.reader)).collect();
-                for lost in lost {
-                    self.alarm(&format!(
-                        "output {} lost {} events, {} to {}: the store reached its largest size",
-                        lost.reader, lost.events, lost.seqs.0, lost.seqs.1
-                    ));
+                for lost in swept.lost.into_iter().filter(|it| used(&it.reader)) {
+                    let all =
+                        self.missed.entry(lost.reader.clone()).or_insert(Lost { events: 0, ..lost.clone() });
+                    all.events += lost.events;
+                    (all.seqs.1, all.times.1) = (lost.seqs.1, lost.times.1);
+                }
+                if !swept.more {
+                    self.tell_missed();
                 }
                 self.more_to_retire = swept.more.then_some(retention);
             }
             Err(error) => tracing::warn!(%error, "old events could not be deleted"),
+        }
+    }
+
+    /// One event for each output that missed something.
+    fn tell_missed(&mut self) {
+        for (output, lost) in std::mem::take(&mut self.missed) {
+            self.alarm(&format!(
+                "output {output} lost {} events, {} to {}, from {} to {}: the store reached its largest size",
+                lost.events,
+                lost.seqs.0,
+                lost.seqs.1,
+                lost.times.0.rfc3339(),
+                lost.times.1.rfc3339()
+            ));
         }
     }
 
