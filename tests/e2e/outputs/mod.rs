@@ -3,11 +3,11 @@
 mod elastic;
 mod faults;
 mod hpfeeds;
-mod loki;
-mod otlp;
 mod kafka;
+mod loki;
 mod mqtt;
 mod nats;
+mod otlp;
 mod slack;
 mod splunk;
 mod webhook;

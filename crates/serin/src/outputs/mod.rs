@@ -61,13 +61,13 @@ pub static ALL: &[&OutputType] = &[
     &siem::elastic::OUTPUT,
     &file::OUTPUT,
     &hpfeeds::OUTPUT,
+    &broker::kafka::OUTPUT,
     &siem::loki::OUTPUT,
+    &broker::mqtt::OUTPUT,
+    &broker::nats::OUTPUT,
     &siem::otlp::OUTPUT,
     &chat::slack::OUTPUT,
     &siem::splunk::OUTPUT,
-    &broker::kafka::OUTPUT,
-    &broker::mqtt::OUTPUT,
-    &broker::nats::OUTPUT,
     &webhook::OUTPUT,
 ];
 

@@ -364,7 +364,12 @@ impl<C: Courier> Output for Channel<C> {
     }
 
     fn deliver<'a>(&'a mut self, batch: &'a [Item]) -> Later<'a, Delivery> {
-        Box::pin(async move { Delivery::Each(self.tell(batch).await) })
+        Box::pin(async move {
+            let outcomes = self.tell(batch).await;
+            // The engine hears of it now; should it offer them again, then because somebody wants that.
+            self.pending.retain(|_, it| it.settled.is_none());
+            Delivery::Each(outcomes)
+        })
     }
 
     fn hurry(&mut self) {

@@ -1,3 +1,5 @@
+//! What a stream answers, and what settings are refused.
+
 use serin_services::conf::Conf;
 
 use super::*;
