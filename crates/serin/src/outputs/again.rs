@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::delivery::Policy;
 use super::secret::Redactor;
+use super::trial::beside;
 use super::{Delivery, Item, Outcome, OutputConf, built};
 
 /// What became of each record, in their order; those that come after a failure that concerns all are
@@ -27,8 +28,7 @@ pub struct Again {
 pub async fn again(conf: &OutputConf, key: Vec<u8>, records: Vec<Record>) -> Result<Again, String> {
     let redactor = Redactor::new(conf);
     let policy = Policy::new(conf.output, &conf.conf, || key).map_err(|it| built(&it))?;
-    let mut output = (conf.output.build)(&conf.conf).map_err(|it| built(&it))?;
-    output.prepare(None)?;
+    let mut output = beside(conf)?;
     let deadline = output.deadline();
     let mut done = Again { each: Vec::new(), stopped: None };
     for record in records {
@@ -65,5 +65,33 @@ pub async fn again(conf: &OutputConf, key: Vec<u8>, records: Vec<Record>) -> Res
         Ok(Ok(())) => Ok(done),
         Ok(Err(why)) => Err(redactor.clean(&why)),
         Err(_) => Err(format!("no answer within {} s", deadline.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serin_event::{Event, Tainted, Timestamp, kinds};
+    use serin_services::conf::Conf;
+
+    use super::*;
+    use crate::outputs::by_name;
+
+    #[tokio::test]
+    async fn what_is_offered_again_is_concealed_and_destroys_nothing() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "what was there\n").unwrap();
+        let mut conf = Conf::new();
+        conf.set("file.path", path.to_str().unwrap());
+        conf.set("file.truncate", true);
+        conf.set("delivery.passwords", "drop");
+        let conf = OutputConf { name: "siem".to_owned(), output: by_name("file").unwrap(), conf };
+        let event = Event::new(&kinds::FTP_LOGIN).with("PASSWORD", Tainted::new(b"s3cret", 64));
+        let record = Record { seq: 7, ..Record::of(&event, Timestamp(0), 0, "node") };
+        let done = again(&conf, Vec::new(), vec![record]).await.unwrap();
+        assert_eq!((done.each, done.stopped), (vec![(7, Ok(()))], None));
+        let found = std::fs::read_to_string(&path).unwrap();
+        let line = found.strip_prefix("what was there\n").unwrap();
+        assert!(line.contains("\"logtype\": 2000") && !line.contains("s3cret"), "{line}");
     }
 }

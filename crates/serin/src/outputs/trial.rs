@@ -6,7 +6,7 @@ use serin_event::{Event, Record, Timestamp, kinds};
 use tokio::time::timeout;
 
 use super::secret::Redactor;
-use super::{Carries, Delivery, Item, Outcome, OutputConf, built};
+use super::{Carries, Delivery, Item, Outcome, Output, OutputConf, built};
 use crate::incidents::Notice;
 
 /// The node that a test is from: none that exists.
@@ -23,15 +23,20 @@ pub async fn test(conf: &OutputConf) -> Result<String, String> {
     try_it(conf).await.map(|it| redactor.clean(&it)).map_err(|it| redactor.clean(&it))
 }
 
-async fn try_it(conf: &OutputConf) -> Result<String, String> {
+/// The same output in another process than the sensor's: it never destroys what is there.
+pub(super) fn beside(conf: &OutputConf) -> Result<Box<dyn Output>, String> {
     let mut settings = conf.conf.clone();
-    // A test never destroys what is there.
     let truncate = format!("{}.truncate", conf.output.name);
     if settings.get(&truncate).is_some() {
         settings.set(truncate, false);
     }
     let mut output = (conf.output.build)(&settings).map_err(|it| built(&it))?;
     output.prepare(None)?;
+    Ok(output)
+}
+
+async fn try_it(conf: &OutputConf) -> Result<String, String> {
+    let mut output = beside(conf)?;
     let record = Arc::new(trial(conf));
     let body = output.encode(&record).ok_or("this output does not take such events")?;
     output.hurry();
