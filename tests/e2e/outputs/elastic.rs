@@ -218,22 +218,22 @@ fn an_outage_and_a_crash_lose_and_double_nothing() {
 }
 
 #[test]
-fn a_poison_event_is_the_only_one_put_aside() {
+fn a_poison_event_among_a_thousand_is_the_only_one_put_aside() {
     let search = Search::default();
     let receiver = serve(&search);
     receiver.answer(|_| Reply::new(503, "not yet"));
     let sensor = Setup::of(&["ftp"]).output("search", output(&receiver.url(""))).start();
-    log_in(&sensor, 20);
+    log_in(&sensor, 500);
     let mut talk = serin_tests::Talk::to(sensor.port("ftp"));
     talk.until("220 ");
     talk.say("USER poison\r\n");
     talk.until("331 ");
     talk.say("PASS x\r\n");
     talk.until("530 ");
-    log_in(&sensor, 20);
+    log_in(&sensor, 499);
     let again = search.clone();
     receiver.answer(move |request| again.answer(request));
-    eventually("forty documents", || (search.users().len() == 40).then_some(()));
+    eventually("999 documents", || (search.users().len() == 999).then_some(()));
     let status = eventually("one dead letter", || {
         let status = sensor.ask(&["outputs", "status", "--json"]).out;
         status.contains("\"rejected\": 1").then_some(status)

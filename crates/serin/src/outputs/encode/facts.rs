@@ -110,9 +110,14 @@ impl<'a> Facts<'a> {
         self.about_source("asn")?.trim_start_matches(['A', 'S', 'a', 's']).trim().parse().ok()
     }
 
-    /// Benign patterns that it matches, and the mark of a self-test.
+    /// Benign patterns that it matches, whether an ignore rule decided on it, and the mark of a
+    /// self-test.
     pub(super) fn tags(&self) -> Vec<String> {
-        let mut tags = self.texts("LABELS");
+        let of_incident = self.record.kind.is_incident();
+        let mut tags = self.texts(if of_incident { "LABELS" } else { "LABEL" });
+        if self.details.contains_key("IGNORED") {
+            tags.push("ignored".to_owned());
+        }
         if self.is_test() {
             tags.push("selftest".to_owned());
         }

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 use serin_event::{Endpoint, Kind, Record, Timestamp};
 
-use super::ecs::number;
+use super::ecs::{self, number};
 use super::event_id;
 use super::facts::{Facts, community_id, constant, mac};
 
@@ -25,6 +25,9 @@ const SSH_ACTIVITY: u32 = 4007;
 const NTP_ACTIVITY: u32 = 4013;
 const APPLICATION_LIFECYCLE: u32 = 6002;
 const DATASTORE_ACTIVITY: u32 = 6005;
+
+/// The category whose classes tell of connections.
+const NETWORK: u32 = 4;
 
 /// An activity that the class has no number for.
 const OTHER: u32 = 99;
@@ -113,8 +116,15 @@ pub(super) fn encode(record: &Record) -> Value {
     event.insert("metadata".to_owned(), metadata(&facts));
     event.insert("raw_data".to_owned(), json!(record.line()));
     event.insert("unmapped".to_owned(), unmapped(&facts));
-    if class != BASE_EVENT && class != APPLICATION_LIFECYCLE {
-        about_network(&facts, &mut event);
+    if activity == OTHER {
+        let name = ecs::action(&facts, &ecs::mapping(record.kind));
+        event.insert("activity_name".to_owned(), json!(facts.http_method().unwrap_or(name)));
+    }
+    if class != BASE_EVENT && class != APPLICATION_LIFECYCLE && class != DETECTION_FINDING {
+        about_ends(&facts, &mut event);
+    }
+    if class / 1000 == NETWORK {
+        event.insert("connection_info".to_owned(), connection(&facts));
     }
     about_class(&facts, class, &mut event);
     let mut event = event.into();
@@ -194,6 +204,9 @@ fn metadata(facts: &Facts<'_>) -> Value {
 fn unmapped(facts: &Facts<'_>) -> Value {
     let record = facts.record;
     let mut unmapped = json!({ "kind": record.kind.name, "intent": record.intent().name() });
+    if record.session != 0 {
+        unmapped["session"] = json!(format!("{:x}", record.session));
+    }
     if !facts.details.is_empty() {
         unmapped["details"] = facts.details.clone().into();
     }
@@ -203,14 +216,17 @@ fn unmapped(facts: &Facts<'_>) -> Value {
     unmapped
 }
 
-fn about_network(facts: &Facts<'_>, event: &mut Map<String, Value>) {
-    let record = facts.record;
+fn about_ends(facts: &Facts<'_>, event: &mut Map<String, Value>) {
     event.insert("src_endpoint".to_owned(), source(facts));
-    let mut target = endpoint(record.target);
+    let mut target = endpoint(facts.record.target);
     if let Some(members) = target.as_object_mut() {
         members.insert("svc_name".to_owned(), json!(facts.service()));
     }
     event.insert("dst_endpoint".to_owned(), target);
+}
+
+fn connection(facts: &Facts<'_>) -> Value {
+    let record = facts.record;
     // The direction is required: all of it comes in.
     let mut connection = json!({ "direction_id": 1 });
     if let Some(transport) = facts.transport() {
@@ -218,15 +234,14 @@ fn about_network(facts: &Facts<'_>, event: &mut Map<String, Value>) {
         connection["protocol_num"] = json!(if transport == "udp" { 17 } else { 6 });
         if let (Some(from), Some(from_port), Some(to), Some(to_port)) =
             (record.source.host, record.source.port, record.target.host, record.target.port)
-            && let Some(id) = community_id((from, from_port), (to, to_port), transport)
         {
-            connection["community_uid"] = json!(id);
+            connection["community_uid"] = json!(community_id((from, from_port), (to, to_port), transport));
         }
     }
     if record.session != 0 {
         connection["uid"] = json!(format!("{:x}", record.session));
     }
-    event.insert("connection_info".to_owned(), connection);
+    connection
 }
 
 fn endpoint(end: Endpoint) -> Value {
@@ -276,13 +291,7 @@ fn about_class(facts: &Facts<'_>, class: u32, event: &mut Map<String, Value>) {
         }
         SSH_ACTIVITY => {
             set("protocol_ver", json!(facts.text("REMOTEVERSION")));
-            set(
-                "client_hassh",
-                json!(facts.text("HASSH").map(|it| {
-                    json!({ "algorithm": facts.text("KEXALGORITHMS"),
-                        "fingerprint": { "algorithm_id": 1, "value": it } })
-                })),
-            );
+            set("client_hassh", json!(facts.text("HASSH").map(|it| hassh(facts, &it))));
         }
         HTTP_ACTIVITY => {
             let url = json!({ "path": facts.text("PATH"), "hostname": facts.text("HOSTNAME"),
@@ -318,6 +327,8 @@ fn about_class(facts: &Facts<'_>, class: u32, event: &mut Map<String, Value>) {
             let rest = facts.text("ARGS").or_else(|| facts.text("query")).unwrap_or_default();
             set("query_info", json!({ "query_string": format!("{query} {rest}").trim() }));
             set("type_id", json!(1));
+            // 6: neither Redis nor MongoDB is relational.
+            set("database", json!({ "name": facts.service(), "type_id": 6 }));
         }
         APPLICATION_LIFECYCLE => {
             let version = env!("CARGO_PKG_VERSION");
@@ -326,6 +337,15 @@ fn about_class(facts: &Facts<'_>, class: u32, event: &mut Map<String, Value>) {
         DETECTION_FINDING => about_finding(facts, event),
         _ => {}
     }
+}
+
+/// The fingerprint with what it is made of, where that was noted.
+fn hassh(facts: &Facts<'_>, fingerprint: &str) -> Value {
+    let parts = ["KEXALGORITHMS", "CIPHERS", "MACS", "COMPRESSION"].map(|it| facts.texts(it).join(","));
+    let whole = parts.iter().all(|it| !it.is_empty());
+    // 1: MD5.
+    let fingerprint = json!({ "algorithm_id": 1, "value": fingerprint });
+    json!({ "algorithm": whole.then(|| parts.join(";")), "fingerprint": fingerprint })
 }
 
 fn about_finding(facts: &Facts<'_>, event: &mut Map<String, Value>) {
@@ -349,14 +369,11 @@ fn about_finding(facts: &Facts<'_>, event: &mut Map<String, Value>) {
         let evidence = |it: &String| json!({ "src_endpoint": source(facts), "dst_endpoint": { "ip": it } });
         targets.iter().map(evidence).collect()
     };
-    // Both stand in the evidence.
-    for name in ["src_endpoint", "dst_endpoint", "connection_info"] {
-        event.remove(name);
-    }
     let mut set = |name: &str, value: Value| event.insert(name.to_owned(), value);
     set("finding_info", finding);
     set("evidences", json!(evidences));
-    set("is_alert", json!(!facts.is_test()));
+    let closed = facts.text("CHANGE").is_some_and(|it| it == "closed");
+    set("is_alert", json!(!facts.is_test() && !closed));
     // High: nobody has business with a decoy.
     set("confidence_id", json!(3));
     set("count", json!(facts.get("COUNT")));
@@ -386,7 +403,7 @@ mod tests {
                 SMB_ACTIVITY => &["file", "share", "dst_endpoint"],
                 NTP_ACTIVITY => &["version", "dst_endpoint"],
                 NETWORK_ACTIVITY | RDP_ACTIVITY | SSH_ACTIVITY => &["src_endpoint", "dst_endpoint"],
-                DATASTORE_ACTIVITY => &["actor", "src_endpoint", "query_info"],
+                DATASTORE_ACTIVITY => &["actor", "src_endpoint", "query_info", "database"],
                 APPLICATION_LIFECYCLE => &["app"],
                 DETECTION_FINDING => &["finding_info", "evidences", "is_alert", "confidence_id"],
                 _ => &[],

@@ -32,7 +32,7 @@ const COMMON: &[(&str, &str)] = &[
 ];
 /// What has its own treatment below.
 const TREATED: &[&str] =
-    &["DURATION_MS", "LABELS", "MAC", "SELFTEST", "SENTENCE", "SERVICE", "SOURCE", "TEST", "msg"];
+    &["DURATION_MS", "LABEL", "LABELS", "MAC", "SELFTEST", "SENTENCE", "SERVICE", "SOURCE", "TEST", "msg"];
 
 /// What a kind means; kinds of newer versions are some interaction.
 pub(super) fn mapping(kind: &Kind) -> Mapping {

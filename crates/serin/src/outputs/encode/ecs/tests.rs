@@ -55,6 +55,10 @@ fn an_outcome_and_a_kind_say_what_really_happened() {
     let ftp = Record { honeycred: Some(true), ..record(&kinds::FTP_LOGIN) };
     assert_eq!(encode(&ftp)["event"]["outcome"], "failure", "nobody gets into FTP");
     assert_eq!(encode(&ftp)["opencanary"]["honeycred"], true);
+    let mut known = login.clone();
+    known.add_detail("LABEL", json!(["nessus"]));
+    known.add_detail("IGNORED", json!({ "rule": "scanner", "action": "suppress" }));
+    assert_eq!(encode(&known)["tags"], json!(["nessus", "ignored"]));
     let mut test = login;
     test.add_detail(serin_event::SELFTEST, json!("1"));
     let test = encode(&test);
