@@ -150,6 +150,8 @@ fn a_rule_can_be_tried_on_what_is_stored_and_an_event_says_why() {
     let query = Query { logtypes: vec![2000], ..Query::default() };
     let numbers: Vec<_> = reader.query(&query).expect("events").iter().map(|it| it.seq.to_string()).collect();
     let why = |seq: &str| sensor.ask(&["events", "--why", seq, "--config", &config]);
+    let listed = sensor.ask(&["events", "--kind", "ftp.login"]);
+    assert!(listed.out.contains("as user0 (kept quiet by quiet)\n"), "{listed:?}");
     let first = why(&numbers[0]);
     assert!(
         first.out.contains("the ignore rule \"quiet\" decided when it was recorded (suppress)"),

@@ -10,7 +10,9 @@ macro_rules! library {
     };
 }
 
-library! { "censys", "expanse", "nagios", "nessus", "openvas", "prtg", "zabbix", "zgrab" }
+library! {
+    "appspider", "censys", "expanse", "nagios", "nessus", "openvas", "prtg", "qualys", "zabbix", "zgrab",
+}
 
 /// All of them, by name. One that cannot be read is left out, which a test rules out.
 pub(crate) fn built_in() -> Vec<Pattern> {

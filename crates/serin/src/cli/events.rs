@@ -8,6 +8,8 @@ use serin_event::{Intent, Record, Severity, Timestamp};
 use serin_store::{IpNet, Query, Reader};
 
 use super::{Sensor, fail};
+use crate::ignore::{self, Action};
+use crate::incidents::labels;
 use crate::runtime::clock;
 
 /// Which events, and how they are printed.
@@ -116,7 +118,14 @@ pub(super) fn readable(record: &Record) -> String {
     let time = record.time.civil(record.utc_offset);
     let time = time.get(..19).unwrap_or(&time);
     let bait = if record.honeycred == Some(true) { " with bait credentials" } else { "" };
-    format!("{time}  {:<13} {}{bait}", record.severity().name(), record.sentence())
+    let labels = labels(record);
+    let labels = if labels.is_empty() { String::new() } else { format!(" [{}]", labels.join(", ")) };
+    let ignored = match ignore::decision(record) {
+        Some((rule, Action::Lower)) => format!(" (lowered by {rule})"),
+        Some((rule, _)) => format!(" (kept quiet by {rule})"),
+        None => String::new(),
+    };
+    format!("{time}  {:<13} {}{bait}{labels}{ignored}", record.severity().name(), record.sentence())
 }
 
 fn print_csv<'a>(records: impl Iterator<Item = &'a Record>, out: &mut dyn Write) -> io::Result<()> {

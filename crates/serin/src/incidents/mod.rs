@@ -3,4 +3,4 @@
 
 mod notice;
 
-pub(crate) use notice::{Change, Notice, PASSWORDS, USERS};
+pub(crate) use notice::{Change, Notice, PASSWORDS, USERS, labels};

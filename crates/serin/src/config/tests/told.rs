@@ -41,6 +41,27 @@ fn a_misspelt_key_of_bait_is_told_and_is_a_mistake_in_a_file_of_ours() {
 }
 
 #[test]
+fn a_wrong_ignore_rule_is_told_with_its_place_in_either_form() {
+    let new = "[[ignore]]\nname = 'a'\nsorce = '10.0.0.5'\n\n[[ignore]]\nname = 'b'\nport = [22, 'x']\n\n[benign]\nsuppress = ['nesus']\n";
+    let text = told("serin.toml", new, &[]);
+    for line in [
+        "3:1  ignore.0.sorce: no such key; did you mean source?",
+        "7:13  ignore.1.port.1: wants ports such as 22 or \"8000-8100\", got \"x\"",
+        "10:12  benign.suppress: there is no pattern \"nesus\"; there are: ",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let old = r#""ignore": [{"name": "a", "source": "10.0.0.0/33"}, {"name": "a", "user": "x"}]"#;
+    let text = complaints(opencanary(old)).join("\n");
+    assert!(text.contains("4:36  ignore.0.source: wants addresses and networks"), "{text}");
+    // And what is right survives an import.
+    let old = r#""ignore": [{"name": "a", "source": ["10.0.0.0/8"], "user": "svc_*", "action": "lower"}]"#;
+    let config = opencanary(old).unwrap();
+    let printed = import::text_of(&config, CATALOGUE);
+    assert_eq!(parse("serin.toml", &printed, &[]).unwrap().rules.rules(), config.rules.rules(), "{printed}");
+}
+
+#[test]
 fn a_file_with_nothing_in_it_is_a_mistake() {
     for empty in ["", "\n", " \t\r\n", "\u{feff}", "# nothing here", "# a\n\n  # b\n", "// a\n/* b */\n"] {
         for file in ["serin.toml", "opencanary.conf"] {
