@@ -1,8 +1,10 @@
 //! Outputs: everything arrives at the receiver, in its form, through outages.
 
+mod dshield;
 mod elastic;
 mod faults;
 mod hpfeeds;
+mod isc;
 mod kafka;
 mod loki;
 mod mqtt;

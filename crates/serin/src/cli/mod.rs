@@ -141,6 +141,13 @@ enum OutputsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Ask ISC whether it knows the account of a DShield output, and when it last got reports.
+    DshieldCheck {
+        /// The output's name in the configuration.
+        name: String,
+        #[command(flatten)]
+        sensor: Sensor,
+    },
     /// Send a labelled test event and tell whether the receiver confirmed it.
     Test {
         /// The output's name in the configuration.
@@ -218,6 +225,9 @@ pub fn main() -> ExitCode {
         }
         Some(Command::Outputs { command: OutputsCommand::Reset { name, to, sensor } }) => {
             dead::reset(&sensor, &name, to, &mut out)
+        }
+        Some(Command::Outputs { command: OutputsCommand::DshieldCheck { name, sensor } }) => {
+            outputs::dshield_check(&sensor, &name, &mut out)
         }
         Some(Command::Selftest { services, sensor, json }) => {
             selftest::selftest(&sensor, services, json, &mut out)

@@ -39,7 +39,12 @@ fn read(sensor: &Sensor) -> anyhow::Result<Vec<OutputStatus>> {
     let status = |name: &str, fresh: OutputStatus| {
         let Some(state) = saved.iter().find(|it| it.name == name) else { return fresh };
         let status = serde_json::from_str::<OutputStatus>(&state.status).unwrap_or(fresh);
-        OutputStatus { cursor: state.cursor, lag_events: last.saturating_sub(state.cursor), ..status }
+        OutputStatus {
+            cursor: state.cursor,
+            lag_events: last.saturating_sub(state.cursor),
+            memory: None,
+            ..status
+        }
     };
     if config.dialect == Dialect::Demo && !saved.is_empty() {
         return Ok(saved
@@ -80,8 +85,35 @@ fn print(statuses: &[OutputStatus], out: &mut dyn Write) -> io::Result<()> {
         for trouble in status.last_error.iter().filter(|_| status.state != State::Ok).chain(&status.warning) {
             writeln!(out, "    {trouble}")?;
         }
+        if let Some(receipt) = &status.receipt {
+            writeln!(out, "    {receipt}")?;
+        }
     }
     Ok(())
+}
+
+/// Asks ISC whether it knows the account of a DShield output, and when it last got reports.
+pub(super) fn dshield_check(sensor: &Sensor, name: &str, out: &mut dyn Write) -> ExitCode {
+    let config = match sensor.load() {
+        Ok(config) => config,
+        Err(complaints) => return fail(&complaints),
+    };
+    let of_dshield = config.outputs.iter().filter(|it| it.output.name == "dshield");
+    let Some(conf) = of_dshield.clone().find(|it| it.name == name) else {
+        let known: Vec<_> = of_dshield.map(|it| it.name.as_str()).collect();
+        return fail(&format!("no DShield output is called {name:?}; configured are: {}", known.join(", ")));
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(outputs::dshield_account(&conf.conf)) {
+        Ok(told) => match writeln!(out, "{name}: {told}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Err(why) => fail(&format!("{name}: {why}")),
+    }
 }
 
 /// Sends one labelled event through an output and tells whether the receiver confirmed it.

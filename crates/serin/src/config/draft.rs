@@ -18,6 +18,7 @@ use super::{
     Catalogue, Config, Dialect, Disk, Honeycreds, Ignore, honeycreds, ignore, json, native, opencanary,
     rules, toml,
 };
+use crate::outputs::sharing::respect;
 
 /// Ports below this one need privileges; the demo profile moves them up.
 const FIRST_FREE_PORT: u16 = 1024;
@@ -144,10 +145,11 @@ impl Draft {
         let ignore = self.ignore();
         let harmless = rules::read(&mut self, disk);
         let honeycreds = self.honeycreds();
-        let outputs = match self.dialect {
+        let mut outputs = match self.dialect {
             Dialect::OpenCanary => opencanary::outputs(&mut self),
             Dialect::Demo | Dialect::Native => native::outputs(&mut self),
         };
+        respect(&ignore, &mut outputs);
         self.log_files(disk.log_file);
         self.folders(disk.folder);
         let conf = self.conf.clone();

@@ -67,6 +67,7 @@ pub(crate) struct Task {
     saved: u64,
     saved_at: Instant,
     saved_state: State,
+    saved_memory: Option<String>,
     disabled: bool,
     /// Whether it is known where to start.
     begun: bool,
@@ -125,6 +126,7 @@ impl Task {
             saved: newest,
             saved_at: Instant::now(),
             saved_state: State::Ok,
+            saved_memory: None,
             disabled: false,
             begun: false,
         };
@@ -145,8 +147,19 @@ impl Task {
         };
         self.window.read = start;
         self.saved = start;
+        self.recall()?;
         self.begun = true;
         self.feed.save(&self.conf.name, start, json(&self.status.read()));
+        Ok(())
+    }
+
+    /// Tells the output what it knew before.
+    fn recall(&mut self) -> Result<(), String> {
+        let saved = self.feed.status(&self.conf.name)?;
+        let saved = saved.and_then(|it| serde_json::from_str::<OutputStatus>(&it).ok());
+        let memory = saved.and_then(|it| it.memory);
+        self.output.recall(memory.as_deref());
+        self.status.write().memory = self.output.memory();
         Ok(())
     }
 
@@ -372,6 +385,7 @@ impl Task {
             let mut status = self.status.write();
             status.warning = warning;
             status.receipt = receipt;
+            status.memory = self.output.memory();
         }
         let pause = self.settle(count, delivery).await;
         self.tell_change(&before);
@@ -407,6 +421,8 @@ impl Task {
         self.panics += 1;
         if let Ok(fresh) = (self.conf.output.build)(&self.conf.conf) {
             self.output = fresh;
+            let memory = self.status.read().memory.clone();
+            self.output.recall(memory.as_deref());
         }
         let spoiled = self.panics >= PANICS_MAX && count == 1;
         if spoiled {
@@ -511,7 +527,8 @@ impl Task {
         let now = Instant::now();
         let moved = self.window.low_mark() > self.saved || self.status.read().state != self.saved_state;
         let stale = self.status.read().state != State::Ok && now >= self.saved_at + STATUS_EVERY;
-        if now >= self.saved_at + SAVE_EVERY && (moved || stale) {
+        let learned = self.status.read().memory != self.saved_memory;
+        if learned || (now >= self.saved_at + SAVE_EVERY && (moved || stale)) {
             self.save().await;
         }
     }
@@ -546,6 +563,7 @@ impl Task {
             let mut status = self.status.write();
             status.cursor = low;
             self.saved_state = status.state;
+            self.saved_memory.clone_from(&status.memory);
             json(&status)
         };
         self.feed.save(&self.conf.name, low, text);

@@ -28,6 +28,13 @@ pub trait Feed: Send + Sync {
     /// When that cannot be read just now. It says nothing about the reader.
     fn saved(&self, reader: &str) -> Result<Option<u64>, String>;
 
+    /// The status that was last saved of a reader, as JSON text.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be read just now.
+    fn status(&self, reader: &str) -> Result<Option<String>, String>;
+
     /// Notes that a reader is done with everything up to `seq`, and its status as JSON text.
     fn save(&self, reader: &str, seq: u64, status: String);
 
@@ -56,6 +63,10 @@ impl Feed for Journal {
 
     fn saved(&self, reader: &str) -> Result<Option<u64>, String> {
         self.cursor(reader)
+    }
+
+    fn status(&self, reader: &str) -> Result<Option<String>, String> {
+        Self::status(self, reader)
     }
 
     fn save(&self, reader: &str, seq: u64, status: String) {

@@ -25,6 +25,7 @@ mod line;
 pub(crate) mod manager;
 mod rotation;
 pub(crate) mod secret;
+pub(crate) mod sharing;
 mod siem;
 mod status;
 mod target;
@@ -52,12 +53,14 @@ pub use feed::Feed;
 pub use formatter::Formatter;
 pub(crate) use handlers::check_formatter;
 pub use handlers::from_handler;
+pub(crate) use sharing::dshield::account_check as dshield_account;
 pub use status::{OutputStatus, State};
 pub use trial::test;
 
 /// All types of output, in alphabetical order. Everything else walks this list.
 pub static ALL: &[&OutputType] = &[
     &console::OUTPUT,
+    &sharing::dshield::OUTPUT,
     &siem::elastic::OUTPUT,
     &file::OUTPUT,
     &hpfeeds::OUTPUT,
@@ -148,8 +151,10 @@ impl OutputConf {
     #[must_use]
     pub fn reads(&self) -> Vec<PathBuf> {
         let text = |key: &Key| self.conf.get(key.name)?.as_str().map(str::to_owned);
-        let named =
-            transport::tls::FILES.iter().filter_map(|it| self.conf.get(it)?.as_str().map(str::to_owned));
+        let named = transport::tls::FILES
+            .iter()
+            .chain([&sharing::dshield::INI])
+            .filter_map(|it| self.conf.get(it)?.as_str().map(str::to_owned));
         let secrets = self.output.settings().filter(|it| it.wants == secret::Secret::WANTS).filter_map(text);
         let secrets = secrets.filter_map(|it| it.strip_prefix("file:").map(str::to_owned));
         named.chain(secrets).filter(|it| !it.is_empty()).map(PathBuf::from).collect()
@@ -261,6 +266,15 @@ pub trait Output: Send + fmt::Debug {
 
     /// The sensor stops: what waits ([`Outcome::Wait`]) should go now if it may.
     fn hurry(&mut self) {}
+
+    /// What [`Output::memory`] said before this start, if it ever said something; told once, at the start.
+    fn recall(&mut self, _memory: Option<&str>) {}
+
+    /// What it must know after a restart, such as when it may come again. It is saved whenever it
+    /// changes, within about a second.
+    fn memory(&self) -> Option<String> {
+        None
+    }
 
     /// What the receiver confirmed, for a person: shown by `serin outputs status`.
     fn receipt(&self) -> Option<String> {

@@ -50,6 +50,9 @@ pub struct OutputStatus {
     pub last_error: Option<String>,
     /// When events last got through: RFC 3339, UTC.
     pub last_success: Option<String>,
+    /// What the output must know after a restart; for nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
     /// What the receiver confirmed, in words.
     #[serde(default)]
     pub receipt: Option<String>,

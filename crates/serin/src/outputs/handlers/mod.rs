@@ -13,6 +13,7 @@ use serin_services::conf::Complaint;
 pub(crate) use reader::Reader;
 
 use super::chat::slack;
+use super::sharing::dshield;
 use super::{OutputConf, OutputType, console, file, hpfeeds, webhook};
 
 /// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
@@ -110,7 +111,10 @@ static KNOWN: &[Class] = &[
     },
     later("logging.handlers.SMTPHandler"),
     later("logging.handlers.SysLogHandler"),
-    later("opencanary.logger.DShieldHandler"),
+    Class {
+        name: "opencanary.logger.DShieldHandler",
+        becomes: Some((&dshield::OUTPUT, dshield::from_handler)),
+    },
     Class {
         name: "opencanary.logger.HpfeedsHandler",
         becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)),
@@ -123,7 +127,7 @@ static KNOWN: &[Class] = &[
         becomes: Some((&webhook::OUTPUT, webhook::from_handler)),
     },
     // Without the package, as some instructions on the web have them.
-    later("DShieldHandler"),
+    Class { name: "DShieldHandler", becomes: Some((&dshield::OUTPUT, dshield::from_handler)) },
     Class { name: "HpfeedsHandler", becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)) },
     later("SMTPHandler"),
     Class { name: "SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },

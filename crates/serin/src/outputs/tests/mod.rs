@@ -117,6 +117,10 @@ impl Feed for Memory {
         Ok(self.0.cursors.lock().get(reader).map(|it| it.0))
     }
 
+    fn status(&self, reader: &str) -> Result<Option<String>, String> {
+        Ok(self.0.cursors.lock().get(reader).map(|it| it.1.clone()))
+    }
+
     fn save(&self, reader: &str, seq: u64, status: String) {
         self.0.saves.fetch_add(1, Ordering::Relaxed);
         self.0.cursors.lock().insert(reader.to_owned(), (seq, status));

@@ -144,17 +144,26 @@ impl Http {
     ///
     /// When there is no answer: [`Outcome::Retry`], or [`Outcome::Hold`] where waiting cannot help.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Outcome> {
+        self.attempt(request).await.map_err(|it| it.outcome)
+    }
+
+    /// The same, for receivers to which nothing must be sent twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Http::send`], and whether the receiver may have got the request.
+    pub(crate) async fn attempt(&self, request: Request) -> Result<Answer, Failed> {
         if let Some(address) = literal(&request.url) {
-            may_reach(address).map_err(Outcome::Hold)?;
+            may_reach(address).map_err(|why| Failed { outcome: Outcome::Hold(why), maybe_sent: false })?;
         }
         let mut builder = self.client.request(request.method, request.url).body(request.body);
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        let mut response = builder.send().await.map_err(|error| failure(&error))?;
+        let mut response = builder.send().await.map_err(|error| Failed::of(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| Failed::of(&error))? {
             let room = request.answer_max.saturating_sub(body.len());
             body.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
             if body.len() >= request.answer_max {
@@ -162,6 +171,20 @@ impl Http {
             }
         }
         Ok(Answer { status, headers, body })
+    }
+}
+
+/// A request without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) outcome: Outcome,
+    /// Whether the receiver may have got it all the same.
+    pub(crate) maybe_sent: bool,
+}
+
+impl Failed {
+    fn of(error: &reqwest::Error) -> Self {
+        Self { outcome: failure(error), maybe_sent: !error.is_connect() && !error.is_builder() }
     }
 }
 

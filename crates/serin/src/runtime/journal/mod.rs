@@ -291,6 +291,19 @@ impl Journal {
         Ok(saved.into_iter().find(|it| it.name == reader).map(|it| it.cursor))
     }
 
+    /// The status that was last saved of a reader.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be read just now.
+    pub(crate) fn status(&self, reader: &str) -> Result<Option<String>, String> {
+        if let Some(state) = self.shared.readers.lock().states.get(reader) {
+            return Ok(Some(state.status.clone()));
+        }
+        let saved = self.look(serin_store::Reader::readers).map_err(|it| it.to_string())?;
+        Ok(saved.into_iter().find(|it| it.name == reader).map(|it| it.status))
+    }
+
     /// Notes where a reader stands; it is saved with the next batch or within a second.
     pub(crate) fn advance(&self, state: ReaderState) {
         self.shared.readers.lock().states.insert(state.name.clone(), state);

@@ -1,0 +1,281 @@
+//! DShield: what ISC gets, and what it never gets. The events are stored before the sensor starts,
+//! because everybody who can touch it here has a private address.
+
+use std::fs;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use serin_event::{Endpoint, Event, Kind, Record, Timestamp, kinds};
+use serin_store::{Options, Store};
+use serin_tests::{Receiver, Reply, Sensor, Setup, eventually};
+
+use super::isc::{APIKEY, EMAIL, Isc, USERID, within_floor};
+
+/// A public address that nobody has since RFC 7526.
+const TARGET: &str = "192.88.99.250";
+
+fn source(number: usize) -> String {
+    format!("192.88.99.{number}")
+}
+
+fn event(kind: &'static Kind, source: &str, target: &str) -> Record {
+    let mut event = Event::new(kind);
+    if kind.declares("USERNAME") {
+        event = event.with("USERNAME", "root").with("PASSWORD", "pa\"ss\u{e4}");
+    }
+    if kind.declares("PATH") {
+        event = event.with("PATH", "/wp-login.php").with("USERAGENT", "curl/8.5").with("METHOD", "GET");
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let time = Timestamp(i64::try_from(now.as_micros()).unwrap() - 1_000_000);
+    Record {
+        source: Endpoint { host: source.parse().ok(), port: Some(42350) },
+        target: Endpoint {
+            host: target.parse().ok(),
+            port: Some(if kind.service == "http" { 80 } else { 22 }),
+        },
+        ..Record::of(&event, time, 0, "opencanary-1")
+    }
+}
+
+fn logins(count: usize) -> Vec<Record> {
+    (1..=count).map(|it| event(&kinds::SSH_LOGIN, &source(it), "10.0.0.1")).collect()
+}
+
+/// What the sensor finds in its store when it starts.
+fn store(setup: &Setup, mut records: Vec<Record>) {
+    let state = setup.folder().join("state");
+    fs::create_dir(&state).unwrap();
+    let (mut store, _) = Store::open(&Options::new(state.join("serin.db"))).unwrap();
+    store.append(&mut records, &[]).unwrap();
+}
+
+fn settings(isc: &Isc, more: &Value) -> Value {
+    let mut settings = json!({
+        "type": "dshield", "userid": USERID, "apikey": APIKEY, "url": isc.url(), "start": "beginning",
+    });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    settings
+}
+
+/// A sensor with these events in its store, that reports to this ISC.
+fn reporting(isc: &Isc, records: Vec<Record>, more: &Value) -> Sensor {
+    let setup = Setup::of(&["ftp"]);
+    store(&setup, records);
+    setup.output("isc", settings(isc, more)).start()
+}
+
+fn ask(sensor: &Sensor, arguments: &[&str]) -> String {
+    let config = sensor.config().display().to_string();
+    let said = sensor.ask(&[arguments, &["--config", &config]].concat());
+    assert!(!said.words().contains(APIKEY), "{}", said.words());
+    said.words()
+}
+
+fn status(sensor: &Sensor) -> Value {
+    let said = ask(sensor, &["outputs", "status", "--json"]);
+    let all: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    all.as_array().unwrap().iter().find(|it| it["name"] == "isc").unwrap().clone()
+}
+
+#[test]
+fn isc_gets_logins_once_and_in_one_post_whatever_happens_to_the_sensor() {
+    let isc = Isc::start([]);
+    let mut records = logins(100);
+    records.extend(["10.0.0.7", "127.0.0.1", "203.0.113.9"].map(|it| event(&kinds::SSH_LOGIN, it, TARGET)));
+    records.push(Record { honeycred: Some(true), ..event(&kinds::SSH_LOGIN, &source(200), TARGET) });
+    records.push(event(&kinds::HTTP_GET, &source(201), TARGET));
+    records.push(event(&kinds::SSH_LOGIN, &source(230), TARGET));
+    let began = Instant::now();
+    let mut sensor = reporting(&isc, records, &json!({ "admin_nets": ["192.88.99.224/28"] }));
+    let post = eventually("a post", || isc.posts().pop());
+    assert_eq!((post.kind.as_str(), post.rows.len()), ("cowrie", 100));
+    assert_eq!((&post.rows[7]["user"], &post.rows[7]["password"]), (&json!("root"), &json!("pa\"ss\u{e4}")));
+    assert!(isc.sources().iter().all(|(_, rows)| *rows == 1) && isc.sources().len() == 100);
+    let receipt = eventually("ISC's word", || {
+        let receipt = status(&sensor)["receipt"].as_str()?.to_owned();
+        receipt.starts_with("ISC confirmed 100 rows (100 cowrie)").then_some(receipt)
+    });
+    assert!(
+        receipt.contains(": OK ") && receipt.contains(" Bytes received; withheld: 1 bait credentials, "),
+        "{receipt}"
+    );
+    assert!(
+        receipt.ends_with(
+            "1 documentation address, 1 in admin_nets, 1 own address, 1 private or special address"
+        ),
+        "{receipt}"
+    );
+    assert!(ask(&sensor, &["outputs", "status"]).contains("ISC confirmed 100 rows"));
+    assert!(sensor.said().contains("ISC may publish them"), "{}", sensor.said());
+
+    // The web request waits for its time, also while the sensor stops, starts, is killed and starts.
+    sensor.stop();
+    sensor.start();
+    assert!(!sensor.said().contains("ISC may publish them"), "told once");
+    sensor.crash();
+    sensor.start();
+    eventually("the output's return", || Some(()).filter(|()| status(&sensor)["lag_events"] != 0));
+    sensor.stop();
+    assert!(within_floor(began), "this machine is too slow to tell");
+    assert_eq!((isc.posts().len(), isc.requests()), (1, 1));
+    assert_eq!(isc.refused(), Vec::<String>::new());
+    isc.assert_manners();
+    assert!(!sensor.said().contains(APIKEY));
+}
+
+#[test]
+fn a_stop_posts_what_waits_of_opencanarys_handler() {
+    let isc = Isc::start([]);
+    let setup = Setup::of(&["ftp"]);
+    let mut records = vec![event(&kinds::HTTP_GET, &source(1), "10.0.0.5")];
+    records.push(event(&kinds::HTTP_GET, &source(2), "192.168.1.5"));
+    records.push(event(&kinds::FTP_LOGIN, &source(3), "10.0.0.5"));
+    store(&setup, records);
+    let handlers = json!({
+        "file": { "class": "logging.FileHandler", "filename": setup.folder().join("log.json") },
+        "isc": {
+            "class": "opencanary.logger.DShieldHandler", "dshield_userid": USERID.to_string(),
+            "dshield_authkey": APIKEY, "allowed_ports": "80,443", "dshield_url": isc.url(),
+            "start": "beginning", "replace_honeypot_ip": TARGET, "honeypot_ip": "10.0.0.0/8",
+        },
+    });
+    let mut sensor =
+        setup.with("logger", json!({ "class": "PyLogger", "kwargs": { "handlers": handlers } })).start();
+    eventually("the rows to wait", || Some(()).filter(|()| status(&sensor)["lag_events"].as_u64() > Some(0)));
+    assert_eq!(isc.requests(), 0);
+    sensor.stop();
+    let posts = isc.posts();
+    assert_eq!(posts.len(), 1, "{posts:?}");
+    assert_eq!((posts[0].kind.as_str(), posts[0].rows.len()), ("webhoneypot", 1));
+    let row = &posts[0].rows[0];
+    assert_eq!(
+        (&row["sip"], &row["dip"], &row["url"]),
+        (&json!(source(1)), &json!(TARGET), &json!("/wp-login.php"))
+    );
+    isc.assert_manners();
+}
+
+#[test]
+fn packets_and_connections_are_firewall_rows() {
+    let isc = Isc::start([]);
+    let mut records: Vec<_> = (0..3).map(|_| event(&kinds::FTP_LOGIN, &source(1), TARGET)).collect();
+    records.push(event(&kinds::SNMP_REQUEST, &source(2), TARGET));
+    records.push(event(&kinds::FTP_LOGIN, "2a01:4f8::1", "2a01:4f8:1:2::3"));
+    let mut sensor = reporting(&isc, records, &json!({ "anonymize_v6": 32 }));
+    eventually("the rows to wait", || Some(()).filter(|()| status(&sensor)["lag_events"].as_u64() > Some(0)));
+    sensor.stop();
+    let posts = isc.posts();
+    assert_eq!(posts.len(), 1);
+    let told: Vec<_> =
+        posts[0].rows.iter().map(|it| (&it["sip"], &it["proto"], &it["flags"], &it["version"])).collect();
+    let (one, two) = (json!(source(1)), json!(source(2)));
+    assert_eq!(
+        told,
+        [
+            (&one, &json!(6), &json!("S"), &json!(4)),
+            (&two, &json!(17), &json!(""), &json!(4)),
+            (&json!("2a01:4f8::1"), &json!(6), &json!("S"), &json!(6)),
+        ]
+    );
+    assert_eq!(posts[0].rows[2]["dip"], "2a01:4f8::");
+    isc.assert_manners();
+}
+
+/// The state of the output after its first post, which ends like this.
+fn after(isc: &Isc, more: &Value, state: &str) -> Value {
+    let sensor = reporting(isc, logins(100), more);
+    eventually("a post", || Some(()).filter(|()| isc.requests() == 1));
+    let status = eventually(state, || Some(status(&sensor)).filter(|it| it["state"] == state));
+    assert_eq!((&status["sent"], &status["rejected"]), (&json!(0), &json!(0)));
+    drop(sensor);
+    assert_eq!(isc.requests(), 1, "tried again within the minute");
+    isc.assert_manners();
+    status
+}
+
+#[test]
+fn a_wrong_key_is_held_although_isc_answers_200() {
+    let isc = Isc::start([]);
+    let status = after(&isc, &json!({ "apikey": "wrongkey" }), "hold");
+    assert_eq!(status["last_error"], "ISC says: ERROR: credentials do not match");
+    assert_eq!(isc.refused(), ["credentials do not match"]);
+}
+
+#[test]
+fn a_wrong_address_is_held_and_redirects_are_not_followed() {
+    let isc = Isc::start([]);
+    let wrong = isc.url().replace("submitapi", "submit");
+    let status = after(&isc, &json!({ "url": wrong }), "hold");
+    assert_eq!(status["last_error"], "the address answers with a web page: it is not the submit API");
+
+    let elsewhere = Receiver::start(|_| Reply::new(200, "OK"));
+    let isc = Isc::start([Reply::new(302, "").header("Location", &elsewhere.url("/submitapi/"))]);
+    let status = after(&isc, &json!({}), "hold");
+    assert!(status["last_error"].as_str().unwrap().contains("redirects are not followed"), "{status}");
+    assert!(elsewhere.seen().is_empty());
+}
+
+#[test]
+fn a_busy_isc_is_left_alone_and_a_post_without_an_answer_is_noted() {
+    let isc = Isc::start([Reply::new(429, "slow down").header("Retry-After", "300")]);
+    let status = after(&isc, &json!({}), "backing-off");
+    assert_eq!(status["last_error"], "HTTP 429: slow down");
+
+    let isc = Isc::start([Reply::cut()]);
+    let status = after(&isc, &json!({}), "backing-off");
+    assert!(status["receipt"].as_str().unwrap().contains("100 posted without an answer"), "{status}");
+}
+
+#[test]
+fn a_file_of_iscs_own_honeypot_is_enough_and_the_account_can_be_checked() {
+    let isc = Isc::start([]);
+    let setup = Setup::of(&["ftp"]);
+    let ini = setup.folder().join("dshield.ini");
+    fs::write(
+        &ini,
+        format!("[DShield]\nuserid={USERID}\napikey={APIKEY}\nemail={EMAIL}\npiid=00112233445566778899\n"),
+    )
+    .unwrap();
+    store(&setup, logins(100));
+    let settings = json!({
+        "type": "dshield", "ini": ini, "url": isc.url(), "check_url": isc.check_url(), "start": "beginning",
+    });
+    let sensor = setup.output("isc", settings).start();
+    eventually("a post", || Some(()).filter(|()| isc.posts().len() == 1));
+    assert!(status(&sensor)["warning"].as_str().unwrap_or_default().ends_with("use chmod 640"));
+    let told = ask(&sensor, &["outputs", "dshield-check", "isc"]);
+    assert_eq!(
+        told,
+        "isc: ISC knows the account 12345; last logins 2026-11-22 07:00:00, last web requests never, last \
+         firewall rows never\n"
+    );
+    isc.assert_manners();
+}
+
+#[test]
+fn under_test_nobody_but_this_machine_can_be_reported_to() {
+    let setup = Setup::of(&["ftp"]);
+    let conf = json!({ "device.node_id": "x", "outputs.isc.type": "dshield", "outputs.isc.userid": 1,
+        "outputs.isc.apikey": "abc=" });
+    let path = setup.folder().join("serin.conf");
+    fs::write(&path, conf.to_string()).unwrap();
+    let said = serin_tests::client_in(
+        setup.folder(),
+        "env",
+        &[
+            "SERIN_TEST=1",
+            &serin_tests::binary().display().to_string(),
+            "check",
+            "--config",
+            &path.display().to_string(),
+        ],
+        "",
+    );
+    assert_ne!(said.status, 0);
+    assert!(
+        said.words().contains("SERIN_TEST=1 forbids to report to anybody but this machine"),
+        "{}",
+        said.words()
+    );
+}
