@@ -48,6 +48,7 @@
 //! ```
 
 mod error;
+mod incidents;
 mod mark;
 mod query;
 mod reader;
@@ -60,6 +61,7 @@ mod tests;
 mod writer;
 
 pub use error::Error;
+pub use incidents::{Acknowledged, Incident, IncidentQuery, acknowledge};
 pub use ipnet::IpNet;
 pub use query::Query;
 pub use reader::{Reader, Stats};

@@ -9,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use serin_event::{Record, Timestamp};
 
 use crate::error::Error;
+use crate::incidents::IncidentQuery;
 use crate::mark::{BLOCK, Mark, Noted, beside};
 use crate::reader::Reader;
 use crate::schema::{APPLICATION_ID, STEPS, VERSION};
@@ -293,6 +294,11 @@ fn replace(
                 // They are the least: their loss does not hinder the rest.
                 let _ = store.bury(&letters);
             }
+        }
+        // An incident that is still open is told of further; who acknowledged what is a person's work.
+        if let Ok(incidents) = old.incidents(&IncidentQuery { limit: usize::MAX, ..IncidentQuery::default() })
+        {
+            let _ = store.adopt(&incidents);
         }
         salvaged = salvage(&old, &mut store, options.salvage_limit);
     }

@@ -19,7 +19,7 @@ use crate::{Error, Store};
 pub struct Retention {
     /// Events older than this go, once all readers are past them.
     pub keep: Duration,
-    /// Counts by hour older than this go.
+    /// Counts by hour, and incidents closed, that are older than this go.
     pub keep_counts: Duration,
     /// Bytes of the database. Beyond it counts from before the oldest event go, then the oldest
     /// events, whether readers are past them or not.
@@ -33,6 +33,8 @@ pub struct Retained {
     pub events: u64,
     /// Rows of counts deleted.
     pub counts: u64,
+    /// Incidents deleted.
+    pub incidents: u64,
     /// What readers will never see, because the size was exceeded.
     pub lost: Vec<Lost>,
     /// Whether there is more to delete or to give back: call again after the next batch.
@@ -58,6 +60,9 @@ const STEP: Duration = Duration::from_millis(5);
 /// Rows deleted between two looks at the clock.
 const ROWS: i64 = 200;
 
+/// Incidents kept at most, however young.
+const INCIDENTS_MAX: i64 = 100_000;
+
 /// Free pages that stay in the file for the next events.
 const SPARE_PAGES: i64 = 256;
 
@@ -79,6 +84,7 @@ impl Store {
             step.by_size(retention.max_bytes)?;
             step.by_age(before(now, retention.keep), floor)?;
             step.old_counts(before(now, retention.keep_counts).div_euclid(HOUR))?;
+            step.old_incidents(before(now, retention.keep_counts))?;
             let deleted = step.retained.events.cast_signed();
             if deleted > 0 {
                 transaction
@@ -178,6 +184,23 @@ impl Step<'_> {
 
     fn old_counts(&mut self, before_hour: i64) -> rusqlite::Result<()> {
         while !self.over() && self.delete_counts(before_hour)? > 0 {}
+        Ok(())
+    }
+
+    /// Deletes incidents that were closed before `time`, and the oldest of too many. Open ones stay.
+    fn old_incidents(&mut self, time: i64) -> rusqlite::Result<()> {
+        while !self.over() {
+            let mut statement = self.transaction.prepare_cached(
+                "DELETE FROM incidents WHERE rowid IN (SELECT rowid FROM incidents WHERE closed < ?1 \
+                 OR (closed IS NOT NULL AND seq <= (SELECT seq FROM incidents ORDER BY seq DESC LIMIT 1 OFFSET ?2)) \
+                 ORDER BY seq LIMIT ?3)",
+            )?;
+            let rows = statement.execute([time, INCIDENTS_MAX, ROWS])?;
+            self.retained.incidents += rows as u64;
+            if rows == 0 {
+                break;
+            }
+        }
         Ok(())
     }
 

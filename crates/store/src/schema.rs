@@ -16,13 +16,13 @@ use serin_event::{Endpoint, Record, Timestamp};
 pub(crate) const APPLICATION_ID: i32 = 0x5365_726e;
 
 /// The newest format that this version writes and reads.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 /// Events per row of `spans`.
 pub(crate) const SPAN: u64 = 1024;
 
 /// One step for each format: the script at place `n` makes format `n + 1` of format `n`.
-pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST];
+pub(crate) const STEPS: [&str; VERSION as usize] = [FIRST, INCIDENTS];
 
 const FIRST: &str = "
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -72,6 +72,32 @@ CREATE TABLE dead_letters (
     reader TEXT NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (reader, seq)
 ) WITHOUT ROWID;
+";
+
+const INCIDENTS: &str = "
+CREATE TABLE incidents (
+    id TEXT NOT NULL UNIQUE,
+    seq INTEGER NOT NULL,           -- of the first event
+    opened INTEGER NOT NULL,        -- microseconds since 1970, UTC, as all times
+    updated INTEGER NOT NULL,
+    closed INTEGER,                 -- NULL while it is open
+    severity INTEGER NOT NULL,      -- 0 informational to 4 critical
+    intent TEXT NOT NULL,
+    service TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    source BLOB,                    -- 4 or 16 bytes
+    count INTEGER NOT NULL,
+    sentence TEXT NOT NULL,
+    test INTEGER NOT NULL,
+    notice TEXT NOT NULL,           -- JSON
+    state TEXT NOT NULL,            -- JSON of whoever keeps it open; empty when closed
+    acknowledged_by TEXT,
+    acknowledged_at INTEGER,
+    note TEXT
+);
+CREATE INDEX incidents_by_seq ON incidents (seq);
+CREATE INDEX incidents_by_source ON incidents (source) WHERE source IS NOT NULL;
+CREATE INDEX incidents_open ON incidents (seq) WHERE closed IS NULL;
 ";
 
 /// The columns that [`Names::record`] reads, in its order.

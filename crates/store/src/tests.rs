@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod durability;
+mod incidents;
 mod queries;
 mod retention;
 

@@ -200,11 +200,21 @@ impl Store {
         if records.is_empty() && readers.is_empty() {
             return Ok(());
         }
+        self.append_with(records, readers, |_| Ok(()))
+    }
+
+    /// The same, with whatever else belongs into the transaction.
+    pub(crate) fn append_with(
+        &mut self,
+        records: &mut [Record],
+        readers: &[ReaderState],
+        also: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
         for (record, seq) in records.iter_mut().zip(self.last + 1..) {
             record.seq = seq;
         }
         let last = self.last + records.len() as u64;
-        let stored = self.mark.reserve(last).and_then(|()| self.write(records, readers, last));
+        let stored = self.mark.reserve(last).and_then(|()| self.write(records, readers, last, also));
         if let Err(error) = stored {
             for record in records {
                 record.seq = 0;
@@ -220,10 +230,16 @@ impl Store {
 
     /// Stores records that already have their numbers, below [`Store::last_seq`].
     pub(crate) fn restore(&mut self, records: &[Record]) -> Result<(), Error> {
-        self.write(records, &[], self.last)
+        self.write(records, &[], self.last, |_| Ok(()))
     }
 
-    fn write(&mut self, records: &[Record], readers: &[ReaderState], last: u64) -> Result<(), Error> {
+    fn write(
+        &mut self,
+        records: &[Record],
+        readers: &[ReaderState],
+        last: u64,
+        also: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
         let written = (|| {
             let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             insert(&transaction, &mut self.ids, &mut self.rollups, records)?;
@@ -237,6 +253,7 @@ impl Store {
                 number.execute([last.cast_signed()])?;
             }
             write_readers(&transaction, readers)?;
+            also(&transaction)?;
             transaction.commit()
         })();
         written.map_err(|source| {
