@@ -155,7 +155,7 @@ fn print_csv<'a>(records: impl Iterator<Item = &'a Record>, out: &mut dyn Write)
 }
 
 /// One field of RFC 4180; what a spreadsheet would take for a formula is made plain text.
-fn csv_field(text: &str) -> String {
+pub(super) fn csv_field(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let guarded = if formula { format!("'{text}") } else { text.to_owned() };
     if guarded.contains(['"', ',', '\n', '\r']) {
@@ -193,7 +193,7 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     Ok(Timestamp(instant.as_microsecond()))
 }
 
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpAddr>()
         .map(IpNet::from)
         .or_else(|_| text.parse())
@@ -221,7 +221,7 @@ fn service(text: &str) -> Result<String, String> {
     }
 }
 
-fn severity(text: &str) -> Result<Severity, String> {
+pub(super) fn severity(text: &str) -> Result<Severity, String> {
     let all = [Severity::Informational, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
     let names = all.map(Severity::name).join(", ");
     all.into_iter().find(|it| it.name() == text).ok_or_else(|| format!("wants one of {names}, got {text:?}"))

@@ -3,6 +3,7 @@
 mod dead;
 mod events;
 mod ignore;
+mod incidents;
 pub mod opencanaryd;
 mod outputs;
 mod run;
@@ -93,6 +94,8 @@ enum Command {
         #[command(subcommand)]
         command: IgnoreCommand,
     },
+    /// What people were told: list incidents, show one with its events, acknowledge it.
+    Incidents(incidents::Arguments),
     /// The state of outputs, and a test of each.
     Outputs {
         #[command(subcommand)]
@@ -211,6 +214,7 @@ pub fn main() -> ExitCode {
         Some(Command::Ignore { command: IgnoreCommand::Test(arguments) }) => {
             ignore::test(&arguments, &mut out)
         }
+        Some(Command::Incidents(arguments)) => incidents::incidents(&arguments, &mut out),
         Some(Command::Outputs { command: OutputsCommand::Status { sensor, json } }) => {
             outputs::status(&sensor, json, &mut out)
         }

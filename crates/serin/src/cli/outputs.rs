@@ -7,6 +7,7 @@ use serin_store::Reader;
 
 use super::{Sensor, fail};
 use crate::config::Dialect;
+use crate::incidents::READER;
 use crate::outputs::{self, OutputStatus, State};
 
 /// Prints how each configured output is doing. Exit status 1 when one of them needs somebody.
@@ -35,7 +36,9 @@ fn read(sensor: &Sensor) -> anyhow::Result<Vec<OutputStatus>> {
     let config = sensor.load()?;
     let reader = Reader::open(sensor.state().database())?;
     let last = reader.stats()?.last_seq;
-    let saved = reader.readers()?;
+    let mut saved = reader.readers()?;
+    // No output.
+    saved.retain(|it| it.name != READER);
     let status = |name: &str, fresh: OutputStatus| {
         let Some(state) = saved.iter().find(|it| it.name == name) else { return fresh };
         let status = serde_json::from_str::<OutputStatus>(&state.status).unwrap_or(fresh);

@@ -162,14 +162,16 @@ impl Draft {
         let heartbeat = heartbeat::Settings::read(&conf).and_then(|it| Heartbeat::read(&it));
         let heartbeat = self.gather(heartbeat);
         let selftest = self.gather(selftest::Settings::read(&conf));
+        let incidents = self.gather(crate::incidents::settings::Settings::read(&conf));
         let listen = self.listen(device.as_ref());
         let ports = self.services();
         let console_at = console.and_then(|it| it.listen.0).filter(|it| self.has_room(*it, &listen, &ports));
         self.consequences(device.as_ref());
         self.notes.sort_by(|a, b| a.place.cmp(&b.place));
-        let sections = device.zip(limits).zip(store.zip(run)).zip(heartbeat.zip(selftest).zip(enrich));
+        let sections =
+            device.zip(limits).zip(store.zip(run)).zip(heartbeat.zip(selftest).zip(enrich.zip(incidents)));
         match sections {
-            Some((((device, limits), (store, run)), ((heartbeat, selftest), enrich)))
+            Some((((device, limits), (store, run)), ((heartbeat, selftest), (enrich, incidents))))
                 if self.complaints.is_empty() =>
             {
                 Ok(Config {
@@ -190,6 +192,7 @@ impl Draft {
                     limits: limits.into(),
                     store: store.into(),
                     run: run.into(),
+                    incidents,
                     heartbeat,
                     selftest_every: selftest.every,
                     notes: self.notes,

@@ -175,6 +175,7 @@ fn about_sensor(section: &str) -> &'static str {
         "console" => "The web console.",
         "limits" => "What peers may use up.",
         "store" => "Where and for how long events are kept.",
+        "incidents" => "What of the events is told to people, and when.",
         "run" => "How the process runs.",
         "ip" => "Whom to ignore.",
         "rules" => "Rules in files of their own.",

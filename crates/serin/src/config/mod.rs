@@ -89,6 +89,8 @@ pub struct Config {
     pub limits: sensor::Limits,
     /// Where and for how long events are kept.
     pub store: sensor::Store,
+    /// What of the events is told to people, and when.
+    pub(crate) incidents: crate::incidents::settings::Settings,
     /// How the process runs.
     pub run: sensor::Run,
     /// Signs of life.

@@ -201,11 +201,12 @@ pub(crate) mod selftest {
 }
 
 /// All settings of the sensor, section by section.
-pub(crate) const KEYS: [&[Key]; 10] = [
+pub(crate) const KEYS: [&[Key]; 11] = [
     device::Settings::KEYS,
     console::Settings::KEYS,
     limits::Settings::KEYS,
     store::Settings::KEYS,
+    crate::incidents::settings::Settings::KEYS,
     run::Settings::KEYS,
     heartbeat::Settings::KEYS,
     selftest::Settings::KEYS,

@@ -11,6 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serin_event::{Kind, kinds};
 
+use crate::incidents::Totals;
+
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabels {
     service: &'static str,
@@ -43,6 +45,9 @@ pub(crate) struct Metrics {
     lost: Gauge,
     commit_seconds: Gauge<f64, AtomicU64>,
     lag: Family<OutputLabels, Gauge>,
+    incidents_open: Gauge,
+    incidents_opened: Counter,
+    incidents_suppressed: Counter,
 }
 
 /// What is measured at the moment of asking.
@@ -77,6 +82,9 @@ impl Metrics {
             lost: Gauge::default(),
             commit_seconds: Gauge::default(),
             lag: Family::default(),
+            incidents_open: Gauge::default(),
+            incidents_opened: Counter::default(),
+            incidents_suppressed: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("events", "Events recorded, by kind", events);
@@ -96,7 +104,22 @@ impl Metrics {
         registry.register("events_lost", "Events lost because the store could not write", new.lost.clone());
         registry.register("store_commit_seconds", "Duration of the last commit", new.commit_seconds.clone());
         registry.register("output_lag_events", "Events an output has yet to deliver", new.lag.clone());
+        new.register_incidents(&mut registry);
         Self { registry, ..new }
+    }
+
+    fn register_incidents(&self, registry: &mut Registry) {
+        registry.register("incidents_open", "Incidents that are going on", self.incidents_open.clone());
+        registry.register("incidents_opened", "Incidents told", self.incidents_opened.clone());
+        let suppressed = "Events that an ignore rule kept from becoming an incident";
+        registry.register("incidents_suppressed", suppressed, self.incidents_suppressed.clone());
+    }
+
+    /// How many incidents are open, and what was counted since it was last said.
+    pub(crate) fn incidents(&self, open: usize, now: Totals, before: Totals) {
+        self.incidents_open.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.incidents_opened.inc_by(now.opened.saturating_sub(before.opened));
+        self.incidents_suppressed.inc_by(now.suppressed.saturating_sub(before.suppressed));
     }
 
     /// Counts one recorded event.

@@ -24,7 +24,7 @@ use super::management::{Facts, View, router};
 use super::privileges;
 use super::sensor::{CONSOLE, Sensor, Unavailable};
 use crate::config::{Complaints, Config, search};
-use crate::incidents::Change;
+use crate::incidents::{Change, Incidents};
 use crate::outputs::health::Watch;
 use crate::outputs::manager::Manager;
 use crate::selftest::Tester;
@@ -40,6 +40,7 @@ pub(crate) struct Running {
     reload: Reload,
     config: Config,
     sensor: Sensor,
+    incidents: Incidents,
     outputs: Manager,
     journal: Journal,
     unavailable: Vec<Unavailable>,
@@ -84,10 +85,18 @@ impl Running {
         });
         let config_changed = config.file.as_deref().and_then(modified);
         let rules_changed = search::rules_changed(&config.rule_files);
+        let incidents = Incidents::start(
+            &config.incidents,
+            &config.node_id,
+            sensor.enricher.hook(),
+            journal.clone(),
+            sensor.metrics.clone(),
+        );
         let mut running = Self {
             reload,
             config,
             sensor,
+            incidents,
             outputs,
             journal,
             unavailable,
@@ -395,6 +404,7 @@ impl Running {
         let later = self.config.at_next_start(&config);
         let console = self.console_problem();
         self.unavailable = self.sensor.reload(&config).await.into_iter().chain(console).collect();
+        self.incidents.set(&config.incidents, &config.node_id, self.sensor.enricher.hook());
         self.outputs.reload(&config.outputs, &self.journal).await;
         self.rules_changed = search::rules_changed(&config.rule_files);
         self.config = config;
@@ -450,6 +460,7 @@ impl Running {
         let orderly = async {
             self.sensor.stop().await;
             self.journal.flush().await;
+            self.incidents.stop().await;
             self.outputs.stop().await;
             self.journal.stop().await;
         };

@@ -23,7 +23,7 @@ fn effect(config: &Config, catalogue: Catalogue) -> (Vec<String>, String) {
         .map(|it| (&it.name, it.output.name, it.conf.iter().collect::<Vec<_>>()))
         .collect();
     let rest = format!(
-        "{} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {outputs:?}",
+        "{} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {outputs:?}",
         config.node_id,
         config.hostname,
         config.listen,
@@ -33,6 +33,7 @@ fn effect(config: &Config, catalogue: Catalogue) -> (Vec<String>, String) {
         config.limits,
         config.store,
         config.run,
+        config.incidents,
     );
     (settings, rest)
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use parking_lot::Mutex;
 use serin_event::Record;
-use serin_store::{DeadLetter, Error, Options, ReaderState, Retention, Store};
+use serin_store::{DeadLetter, Error, Incident, Options, ReaderState, Retention, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use ring::Ring;
@@ -108,6 +108,19 @@ pub(crate) struct Health {
     pub(crate) last_commit: Duration,
 }
 
+/// What a reader found out, and how far it has read: written together or not at all.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    /// What it tells.
+    pub(crate) records: Vec<Record>,
+    /// Incidents that are new or have changed.
+    pub(crate) incidents: Vec<Incident>,
+    /// Ids of incidents that are to be forgotten.
+    pub(crate) gone: Vec<String>,
+    /// Where it stands.
+    pub(crate) reader: ReaderState,
+}
+
 enum Command {
     /// The record, and its share of the queue's bytes.
     Append(Box<Record>, OwnedSemaphorePermit),
@@ -122,6 +135,8 @@ enum Command {
         seqs: Vec<u64>,
         done: oneshot::Sender<Result<usize, String>>,
     },
+    /// Write this in one transaction, after what waits, and say how that went.
+    Settle(Box<Settlement>, oneshot::Sender<Result<(), String>>),
     /// Somebody who read found the database damaged, which was of this generation.
     Damaged {
         reason: String,
@@ -331,6 +346,19 @@ impl Journal {
         let closed = || "the event store is closed".to_owned();
         self.commands.send(Command::Unbury { reader, seqs, done }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Writes what a reader found out, and where it stands, in one transaction. Returns when it is
+    /// durable.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be written, or nobody knows: what the store says now is what counts.
+    pub(crate) async fn settle(&self, settlement: Settlement) -> Result<(), String> {
+        let (done, settled) = oneshot::channel();
+        let closed = || "the event store is closed".to_owned();
+        self.commands.send(Command::Settle(Box::new(settlement), done)).await.map_err(|_| closed())?;
+        settled.await.map_err(|_| closed())?
     }
 
     /// How the store is doing.

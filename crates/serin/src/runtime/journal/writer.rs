@@ -12,7 +12,7 @@ use serin_store::{DeadLetter, Error, Found, Lost, Options, Retention, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use super::ring::Ring;
-use super::{Command, RETRY_FIRST, Shared, WAITING, WAITING_BYTES};
+use super::{Command, RETRY_FIRST, Settlement, Shared, WAITING, WAITING_BYTES};
 use crate::runtime::clock;
 
 /// What the writer knows. A panic in it is survived: nothing here is half-done for long.
@@ -126,6 +126,9 @@ impl Writer {
                 // Whoever asked may have gone.
                 let _ = done.send(gone);
             }
+            Command::Settle(settlement, done) => {
+                let _ = done.send(self.settle(*settlement));
+            }
             Command::Damaged { reason, generation } => self.damaged(&reason, generation),
             Command::Flush(done) => round.flushed.push(done),
             Command::Stop(done) => round.stop = Some(done),
@@ -186,6 +189,25 @@ impl Writer {
             }
         }
         true
+    }
+
+    /// Writes what a reader found out, after what waits. A failure is the reader's to deal with.
+    fn settle(&mut self, settlement: Settlement) -> Result<(), String> {
+        self.write();
+        let Settlement { mut records, incidents, gone, reader } = settlement;
+        let Some(store) = &mut self.store else { return Err("the event store is not open".to_owned()) };
+        let started = Instant::now();
+        if let Err(error) = store.settle(&mut records, &incidents, &gone, &reader) {
+            self.failed(&error);
+            return Err(error.to_string());
+        }
+        // Here and not by the reader, so that an older state is never saved over this one.
+        self.shared.readers.lock().states.insert(reader.name.clone(), reader);
+        if !records.is_empty() {
+            self.in_hand = records;
+            self.written(started.elapsed());
+        }
+        Ok(())
     }
 
     /// Puts a record behind those that wait; the oldest give way when there are too many.
