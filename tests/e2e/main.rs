@@ -10,6 +10,7 @@ mod crash;
 mod detectors;
 mod files;
 mod ignore;
+mod incidents;
 mod operator;
 mod outputs;
 mod privileges;
