@@ -60,17 +60,26 @@ pub use trial::test;
 /// All types of output, in alphabetical order. Everything else walks this list.
 pub static ALL: &[&OutputType] = &[
     &console::OUTPUT,
+    &chat::discord::OUTPUT,
     &sharing::dshield::OUTPUT,
     &siem::elastic::OUTPUT,
     &file::OUTPUT,
+    &chat::googlechat::OUTPUT,
     &hpfeeds::OUTPUT,
     &broker::kafka::OUTPUT,
     &siem::loki::OUTPUT,
+    &chat::mattermost::OUTPUT,
     &broker::mqtt::OUTPUT,
     &broker::nats::OUTPUT,
+    &chat::ntfy::OUTPUT,
     &siem::otlp::OUTPUT,
+    &chat::pagerduty::OUTPUT,
+    &chat::pushover::OUTPUT,
+    &chat::rocketchat::OUTPUT,
     &chat::slack::OUTPUT,
     &siem::splunk::OUTPUT,
+    &chat::teams::OUTPUT,
+    &chat::telegram::OUTPUT,
     &webhook::OUTPUT,
 ];
 

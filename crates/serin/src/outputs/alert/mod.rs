@@ -15,7 +15,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-pub(crate) use card::Card;
+pub(crate) use card::{Card, CardKind};
 pub(crate) use channel::{BATCH, Channel, KEYS};
 use serin_event::Record;
 

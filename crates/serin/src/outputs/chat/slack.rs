@@ -9,7 +9,8 @@ use serin_event::Record;
 use serin_services::conf::{Complaint, Conf};
 use serin_services::{choices, settings};
 
-use super::webhook::{Form, Webhook, address, colour};
+use super::attachment::attachment;
+use super::webhook::{Form, Webhook, address};
 use crate::outputs::alert::{self, Card};
 use crate::outputs::handlers::Reader;
 use crate::outputs::secret::Secret;
@@ -95,29 +96,9 @@ fn is_ok(said: &str) -> bool {
 }
 
 fn dressed(card: &Card) -> Value {
-    let fields: Vec<_> = card
-        .rows
-        .iter()
-        .map(|it| json!({ "title": it.label, "value": escaped(&it.value), "short": it.value.len() < 40 }))
-        .collect();
-    let mut text = escaped(&card.sentence);
-    for detail in &card.details {
-        text.push_str("\n\u{2022} ");
-        text.push_str(&escaped(detail));
-    }
-    let mut attachment = json!({
-        "color": format!("#{:06x}", colour(card.severity)),
-        "fallback": escaped(&format!("{}: {}", card.title, card.sentence)),
-        "title": escaped(&card.title),
-        "text": text,
-        "fields": fields,
-        "footer": escaped(&format!("Serin, {}", card.label())),
-        "ts": card.time.0 / 1_000_000,
-        "mrkdwn_in": [],
-    });
-    if let Some(link) = &card.link {
-        attachment["title_link"] = json!(link);
-    }
+    let mut attachment = attachment(card, escaped);
+    attachment["ts"] = json!(card.time.0 / 1_000_000);
+    attachment["mrkdwn_in"] = json!([]);
     json!({ "attachments": [attachment], "unfurl_links": false, "unfurl_media": false })
 }
 

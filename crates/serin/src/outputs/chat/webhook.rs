@@ -23,6 +23,11 @@ pub(super) trait Form: Send + fmt::Debug {
         Vec::new()
     }
 
+    /// So many bytes a message has at most.
+    fn limit(&self) -> usize {
+        usize::MAX
+    }
+
     /// What an answer means.
     fn judge(&self, answer: &Answer) -> Outcome {
         answer.outcome()
@@ -38,13 +43,19 @@ pub(super) trait Form: Send + fmt::Debug {
 }
 
 /// A courier to a receiver of this form.
-#[derive(Debug)]
 pub(super) struct Webhook<F> {
     form: F,
     url: Url,
     http: Http,
     /// Whether the receiver took anything since the start.
     accepted: bool,
+}
+
+impl<F: Form> fmt::Debug for Webhook<F> {
+    /// Without the address, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("form", &self.form).finish_non_exhaustive()
+    }
 }
 
 impl<F: Form + 'static> Webhook<F> {
@@ -57,7 +68,26 @@ impl<F: Form + 'static> Webhook<F> {
 
 impl<F: Form> Courier for Webhook<F> {
     fn message(&self, card: &Card, record: Option<&Record>) -> Option<Vec<u8>> {
-        Some(self.form.message(card, record).to_string().into_bytes())
+        let render = |card: &Card| self.form.message(card, record).to_string().into_bytes();
+        let limit = self.form.limit();
+        let mut message = render(card);
+        let mut smaller = card.clone();
+        for most in [VALUES, 100, 40] {
+            if message.len() <= limit {
+                break;
+            }
+            shorten(&mut smaller, most);
+            message = render(&smaller);
+            while message.len() > limit && smaller.details.len() > 1 {
+                smaller.details.truncate(smaller.details.len() / 2);
+                smaller.details.push("\u{2026}".to_owned());
+                if smaller.details.len() == 2 {
+                    smaller.details.clear();
+                }
+                message = render(&smaller);
+            }
+        }
+        Some(message)
     }
 
     fn send<'a>(&'a mut self, _: &'a Card, message: Vec<u8>) -> Later<'a, Outcome> {
@@ -95,6 +125,17 @@ impl<F: Form> Courier for Webhook<F> {
     }
 }
 
+/// So long is a value before it is cut, in characters; more than any card has.
+const VALUES: usize = 1000;
+
+/// Cuts every text that a peer may have had a hand in.
+fn shorten(card: &mut Card, most: usize) {
+    card.sentence = cut(&card.sentence, most * 2);
+    for text in card.rows.iter_mut().map(|it| &mut it.value).chain(&mut card.details) {
+        *text = cut(text, most);
+    }
+}
+
 /// The address that a secret setting holds.
 pub(super) fn address(key: &str, secret: &Secret) -> Result<Url, Vec<Complaint>> {
     http::url(key, &revealed(key, secret)?).map_err(|it| vec![it])
@@ -122,4 +163,82 @@ pub(super) const fn colour(severity: Severity) -> u32 {
         Severity::Low => 0x002f_81b7,
         Severity::Informational => 0x0080_8890,
     }
+}
+
+/// At most `most` characters; what is missing is marked.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['\u{2026}']).collect()
+}
+
+/// The text with a backslash before each of these characters.
+pub(super) fn backslashed(text: &str, special: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if special.contains(character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// What Markdown gives a meaning.
+pub(super) const MARKDOWN: &str = "\\`*_~|[]()<>#!";
+
+/// The card as plain text of at most `most` bytes: sentence, table, link, details. `title`: with it.
+pub(super) fn plain(card: &Card, title: bool, most: usize) -> String {
+    const MORE: &str = "\n\u{2026}";
+    let mut lines = Vec::new();
+    if title {
+        lines.push(format!("[{}] {}", card.label(), card.title));
+    }
+    lines.push(card.sentence.clone());
+    lines.extend(card.link.clone());
+    lines.extend(card.rows.iter().map(|it| format!("{}: {}", it.label, it.value)));
+    lines.extend(card.details.iter().map(|it| format!("\u{2022} {it}")));
+    let room = most.saturating_sub(MORE.len());
+    let mut text = String::new();
+    for line in &lines {
+        let gap = if text.is_empty() { "" } else { "\n" };
+        if text.len() + gap.len() + line.len() <= room {
+            text.push_str(gap);
+            text.push_str(line);
+            continue;
+        }
+        if text.is_empty() {
+            text.extend(line.chars().scan(0, |sum, it| {
+                *sum += it.len_utf8();
+                (*sum <= room).then_some(it)
+            }));
+        }
+        text.push_str(MORE);
+        break;
+    }
+    text
+}
+
+/// Try again, when the receiver says in so many seconds; at most in an hour.
+pub(super) fn again(answer: &Answer, seconds: Option<f64>) -> Outcome {
+    const MOST: f64 = 3600.0;
+    let told = seconds.filter(|it| it.is_finite()).map(|it| Duration::from_secs_f64(it.clamp(0.0, MOST)));
+    Outcome::Retry { why: answer.told(), after: told.or_else(|| answer.retry_after()) }
+}
+
+/// An answer's JSON; null when it is none.
+pub(super) fn answered(answer: &Answer) -> Value {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}
+
+/// Whoever answers this is not the receiver: a proxy, a login page, another service.
+pub(super) fn not_like(receiver: &str, answer: &Answer) -> Outcome {
+    Outcome::Hold(format!("this does not answer like {receiver}: {}", answer.told()))
+}
+
+/// A setting that must be there.
+pub(super) fn required(key: &str, text: &str) -> Result<(), Vec<Complaint>> {
+    let complaint = || Complaint { key: key.to_owned(), text: "is missing".to_owned() };
+    if text.is_empty() { Err(vec![complaint()]) } else { Ok(()) }
 }

@@ -12,7 +12,7 @@ use serin_services::conf::Complaint;
 
 pub(crate) use reader::Reader;
 
-use super::chat::slack;
+use super::chat::{slack, teams};
 use super::sharing::dshield;
 use super::{OutputConf, OutputType, console, file, hpfeeds, webhook};
 
@@ -121,7 +121,7 @@ static KNOWN: &[Class] = &[
     },
     Class { name: "opencanary.logger.SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("opencanary.logger.SocketJSONHandler"),
-    later("opencanary.logger.TeamsHandler"),
+    Class { name: "opencanary.logger.TeamsHandler", becomes: Some((&teams::OUTPUT, teams::from_handler)) },
     Class {
         name: "opencanary.logger.WebhookHandler",
         becomes: Some((&webhook::OUTPUT, webhook::from_handler)),
@@ -133,7 +133,7 @@ static KNOWN: &[Class] = &[
     Class { name: "SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("SocketJSONHandler"),
     later("SysLogHandler"),
-    later("TeamsHandler"),
+    Class { name: "TeamsHandler", becomes: Some((&teams::OUTPUT, teams::from_handler)) },
     Class { name: "WebhookHandler", becomes: Some((&webhook::OUTPUT, webhook::from_handler)) },
 ];
 
