@@ -1,5 +1,6 @@
 //! Outputs: everything arrives at the receiver, in its form, through outages.
 
+mod chats;
 mod dshield;
 mod elastic;
 mod faults;

@@ -1,4 +1,4 @@
-//! Slack: cards for people, and OpenCanary's messages under its configuration.
+//! Slack and Teams under the configuration of `OpenCanary`: its messages, one for each event.
 
 use serde_json::json;
 use serin_tests::{Receiver, Reply, Setup, eventually};
@@ -30,4 +30,31 @@ fn opencanarys_handler_sends_every_event_as_before() {
     };
     assert_eq!(field("logdata"), json!(r#"{"PASSWORD": "s3cret-pw", "USERNAME": "user1"}"#));
     assert_eq!((field("logtype"), field("src_host")), (json!(2000), json!("127.0.0.1")));
+}
+
+#[test]
+fn teams_gets_opencanarys_card_under_its_configuration() {
+    let teams = Receiver::start(|_| Reply::new(202, ""));
+    let setup = Setup::of(&["ftp"]);
+    let handlers = json!({
+        "teams": { "class": "opencanary.logger.TeamsHandler", "webhook_url": teams.url("/workflows/hidden") },
+        "file": { "class": "logging.FileHandler", "filename": setup.folder().join("log.json") },
+    });
+    let sensor =
+        setup.with("logger", json!({ "class": "PyLogger", "kwargs": { "handlers": handlers } })).start();
+    log_in(&sensor, 2);
+    let seen = eventually("two messages", || Some(teams.seen()).filter(|it| it.len() == 2));
+    assert_eq!(
+        (seen[1].path.as_str(), seen[1].header("content-type")),
+        ("/workflows/hidden", "application/json")
+    );
+    let message = seen[1].json();
+    let card = &message["attachments"][0]["content"];
+    assert_eq!(card["body"][0]["columns"][1]["items"][1]["text"], "OpenCanary Alert");
+    let facts = card["body"][1]["facts"].as_array().unwrap();
+    for (title, value) in
+        [("logdata__username", "user1"), ("logdata__password", "s3cret-pw"), ("logtype", "2000")]
+    {
+        assert!(facts.contains(&json!({ "title": title, "value": value })), "{facts:?}");
+    }
 }

@@ -5,7 +5,7 @@ use serin_event::Record;
 use serin_services::conf::{Complaint, Conf};
 use serin_services::settings;
 
-use super::webhook::{Form, MARKDOWN, Webhook, address, again, answered, backslashed, colour, cut};
+use super::webhook::{Form, MARKDOWN, Webhook, address, again, answered, backslashed, colour, cut, not_like};
 use crate::outputs::alert::{self, Card};
 use crate::outputs::secret::Secret;
 use crate::outputs::transport::http::{self, Answer};
@@ -29,7 +29,11 @@ settings! { "discord" {
 
 fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
     let settings = Settings::read(conf)?;
-    let url = address("discord.webhook_url", &settings.webhook_url)?;
+    let mut url = address("discord.webhook_url", &settings.webhook_url)?;
+    // Then it answers after it has kept the message, and not before.
+    if !url.query_pairs().any(|it| it.0 == "wait") {
+        url.query_pairs_mut().append_pair("wait", "true");
+    }
     Webhook::channel(conf, url, Discord)
 }
 
@@ -73,13 +77,15 @@ impl Form for Discord {
 
     fn judge(&self, answer: &Answer) -> Outcome {
         match answer.status {
+            204 => Outcome::Delivered,
+            200 if answered(answer).get("id").is_none() => not_like("Discord", answer),
             429 => again(answer, answered(answer).get("retry_after").and_then(Value::as_f64)),
             _ => answer.outcome(),
         }
     }
 
     fn confirms(&self) -> &'static str {
-        "accepted by Discord"
+        "kept by Discord"
     }
 }
 
