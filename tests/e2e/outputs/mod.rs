@@ -8,6 +8,7 @@ mod hpfeeds;
 mod isc;
 mod kafka;
 mod loki;
+mod mail;
 mod mqtt;
 mod nats;
 mod otlp;

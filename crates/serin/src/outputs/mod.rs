@@ -22,6 +22,7 @@ pub(crate) mod handlers;
 pub(crate) mod health;
 mod hpfeeds;
 mod line;
+mod mail;
 pub(crate) mod manager;
 mod rotation;
 pub(crate) mod secret;
@@ -68,6 +69,7 @@ pub static ALL: &[&OutputType] = &[
     &hpfeeds::OUTPUT,
     &broker::kafka::OUTPUT,
     &siem::loki::OUTPUT,
+    &mail::OUTPUT,
     &chat::mattermost::OUTPUT,
     &broker::mqtt::OUTPUT,
     &broker::nats::OUTPUT,

@@ -234,19 +234,19 @@ fn handlers_become_outputs() {
     let config = handlers(
         r#""console": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
 "file": {"class": "logging.FileHandler", "filename": "/var/tmp/x.log", "mode": "a"},
-"mail": {"class": "logging.handlers.SMTPHandler", "mailhost": "x"}"#,
+"hook": {"class": "opencanary.logger.WebhookHandler", "url": "http://x/", "data": {"z": 1, "a": "%(message)s"}},
+"mail": {"class": "logging.handlers.SMTPHandler", "mailhost": ["x", 2525], "fromaddr": "a@x", "toaddrs": "b@x",
+    "subject": "s"}"#,
         "",
     )
     .unwrap();
     let outputs: Vec<_> = config.outputs.iter().map(|it| (it.name.as_str(), it.output.name)).collect();
-    assert_eq!(outputs, [("console", "console"), ("file", "file")]);
+    assert_eq!(outputs, [("console", "console"), ("file", "file"), ("hook", "webhook"), ("mail", "mail")]);
     assert_eq!(config.outputs[1].conf.get("file.path"), Some(&json!("/var/tmp/x.log")));
-    assert_eq!(
-        notes(&config),
-        [
-            "6:1  logger.kwargs.handlers.mail: this version does not have logging.handlers.SMTPHandler yet; everything else runs"
-        ]
-    );
+    // In the order of the file.
+    assert_eq!(config.outputs[2].conf.get("webhook.data"), Some(&json!(r#"{"z":1,"a":"%(message)s"}"#)));
+    assert_eq!(config.outputs[3].conf.get("mail.port"), Some(&json!(2525)));
+    assert!(notes(&config).is_empty(), "{:?}", notes(&config));
 }
 
 #[test]

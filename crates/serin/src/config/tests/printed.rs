@@ -64,7 +64,10 @@ fn an_imported_configuration_does_the_same() {
             "out": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"},
             "a file": {"class": "logging.handlers.RotatingFileHandler", "filename": "/var/tmp/x", "maxBytes": 100,
                 "backupCount": 3, "formatter": "f"},
-            "mail": {"class": "logging.handlers.SMTPHandler", "mailhost": "x"}}}}}"#;
+            "hook": {"class": "opencanary.logger.WebhookHandler", "url": "http://x/", "headers": {"A": "b\"c"},
+                "data": {"z": {"y": ["%(message)s"]}, "a": 1}, "params": {"q": "a b"}},
+            "mail": {"class": "logging.handlers.SMTPHandler", "mailhost": "x", "fromaddr": "a@x", "toaddrs": ["b@x"],
+                "subject": "s", "credentials": ["u", "p"], "secure": []}}}}}"#;
     same_after_import(CATALOGUE, handlers);
 }
 

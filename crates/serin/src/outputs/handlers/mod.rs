@@ -14,7 +14,7 @@ pub(crate) use reader::Reader;
 
 use super::chat::{slack, teams};
 use super::sharing::dshield;
-use super::{OutputConf, OutputType, console, file, hpfeeds, webhook};
+use super::{OutputConf, OutputType, console, file, hpfeeds, mail, webhook};
 
 /// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
 /// its key in `logger.kwargs.handlers`; `formatter` is the definition it refers to, looked up in
@@ -109,7 +109,7 @@ static KNOWN: &[Class] = &[
         name: "logging.handlers.WatchedFileHandler",
         becomes: Some((&file::OUTPUT, logging::plain_file)),
     },
-    later("logging.handlers.SMTPHandler"),
+    Class { name: "logging.handlers.SMTPHandler", becomes: Some((&mail::OUTPUT, mail::from_handler)) },
     later("logging.handlers.SysLogHandler"),
     Class {
         name: "opencanary.logger.DShieldHandler",
@@ -129,7 +129,7 @@ static KNOWN: &[Class] = &[
     // Without the package, as some instructions on the web have them.
     Class { name: "DShieldHandler", becomes: Some((&dshield::OUTPUT, dshield::from_handler)) },
     Class { name: "HpfeedsHandler", becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)) },
-    later("SMTPHandler"),
+    Class { name: "SMTPHandler", becomes: Some((&mail::OUTPUT, mail::from_handler)) },
     Class { name: "SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
     later("SocketJSONHandler"),
     later("SysLogHandler"),
