@@ -4,6 +4,7 @@ mod chats;
 mod dshield;
 mod elastic;
 mod faults;
+mod handlers;
 mod hpfeeds;
 mod isc;
 mod kafka;

@@ -30,7 +30,7 @@ serin_services::settings! { "incidents" {
     tell_close: bool = true;
     /// Seconds that a new incident waits before it is told, so that a scan of many services is told
     /// as one. Logins and bait never wait.
-    gather: Duration = Duration::from_secs(3);
+    gather: Duration = Duration::from_millis(700);
     /// Most incidents that are open at one time; beyond it the one that was quiet for longest ends.
     max_open: u32 = 2000;
     /// New incidents within a minute from which on further ones are told together as one, bait

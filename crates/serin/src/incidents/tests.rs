@@ -243,7 +243,6 @@ fn a_scan_is_one_message_whatever_it_touches() {
         desk.event(of(&kinds::TELNET_CONNECTION, "10.0.0.5", port));
         desk.write();
     }
-    desk.pass(2);
     assert_eq!(desk.told, [], "it waits a little, for company");
     desk.pass(320);
     let sentence = "10.0.0.5 scanned 6 ports (21, 22, 23, 80, 443, …) of nas-2";
