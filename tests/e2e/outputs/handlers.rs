@@ -72,7 +72,6 @@ fn every_handler_of_opencanarys_works_as_it_is_configured() {
     let checked = serin(sensor.folder(), &["check", "--config", sensor.config().to_str().unwrap()]);
     assert!(checked.status == 0 && !checked.words().contains("does not have"), "{}", checked.words());
     log_in(&sensor, 1);
-    sensor.wait_for(2000, 1);
 
     let mut datagram = [0; 4096];
     let text = eventually("the login by syslog", || {
