@@ -6,9 +6,11 @@
 mod client;
 mod ports;
 mod receiver;
+mod rsyslog;
 mod sensor;
 
 pub use client::{Outcome, Talk, client, client_in};
 pub use ports::free_port;
 pub use receiver::{Receiver, Reply, Request};
+pub use rsyslog::{Rsyslog, certificates};
 pub use sensor::{Event, Sensor, Setup, binary, eventually, serin};

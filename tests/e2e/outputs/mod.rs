@@ -15,6 +15,8 @@ mod nats;
 mod otlp;
 mod slack;
 mod splunk;
+mod syslog;
+mod tcp;
 mod webhook;
 
 use serde_json::Value;

@@ -572,6 +572,7 @@ impl Task {
     async fn finish(&mut self) {
         self.show_lag();
         self.save().await;
+        let _ = guard(self.output.close(), LAST_SYNC).await;
     }
 
     fn show_lag(&self) {
@@ -580,7 +581,8 @@ impl Task {
     }
 }
 
-/// A disk gets this long for the last sync, even when the time for stopping is over.
+/// A disk gets this long for the last sync, and a receiver for the farewell, even when the time for
+/// stopping is over.
 const LAST_SYNC: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

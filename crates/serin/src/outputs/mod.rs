@@ -18,18 +18,24 @@ mod engine;
 mod feed;
 mod file;
 mod formatter;
+mod gelf;
 pub(crate) mod handlers;
 pub(crate) mod health;
 mod hpfeeds;
+mod journald;
 mod line;
 mod mail;
 pub(crate) mod manager;
+mod relp;
 mod rotation;
 pub(crate) mod secret;
 pub(crate) mod sharing;
+mod shorten;
 mod siem;
 mod status;
+mod syslog;
 mod target;
+mod tcp;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transport;
@@ -65,8 +71,10 @@ pub static ALL: &[&OutputType] = &[
     &sharing::dshield::OUTPUT,
     &siem::elastic::OUTPUT,
     &file::OUTPUT,
+    &gelf::OUTPUT,
     &chat::googlechat::OUTPUT,
     &hpfeeds::OUTPUT,
+    &journald::OUTPUT,
     &broker::kafka::OUTPUT,
     &siem::loki::OUTPUT,
     &mail::OUTPUT,
@@ -77,9 +85,12 @@ pub static ALL: &[&OutputType] = &[
     &siem::otlp::OUTPUT,
     &chat::pagerduty::OUTPUT,
     &chat::pushover::OUTPUT,
+    &relp::OUTPUT,
     &chat::rocketchat::OUTPUT,
     &chat::slack::OUTPUT,
     &siem::splunk::OUTPUT,
+    &syslog::OUTPUT,
+    &tcp::OUTPUT,
     &chat::teams::OUTPUT,
     &chat::telegram::OUTPUT,
     &webhook::OUTPUT,
@@ -322,6 +333,11 @@ pub trait Output: Send + fmt::Debug {
 
     /// The operator moved files or rotated keys: open everything anew.
     fn reopen(&mut self) -> Later<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Nothing more comes: say goodbye where the receiver expects that. Half a second at most.
+    fn close(&mut self) -> Later<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 

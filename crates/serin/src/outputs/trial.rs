@@ -43,7 +43,9 @@ async fn try_it(conf: &OutputConf) -> Result<String, String> {
     let deadline = output.deadline();
     let late = |_| format!("no answer within {} s", deadline.as_secs());
     let batch = [Item { record, body }];
-    let outcome = match timeout(deadline, output.deliver(&batch)).await.map_err(late)? {
+    let delivery = timeout(deadline, output.deliver(&batch)).await.map_err(late)?;
+    let _ = timeout(deadline, output.close()).await;
+    let outcome = match delivery {
         Delivery::Whole(outcome) => Some(outcome),
         Delivery::Each(outcomes) => outcomes.into_iter().next(),
     };

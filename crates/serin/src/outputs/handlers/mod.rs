@@ -14,7 +14,7 @@ pub(crate) use reader::Reader;
 
 use super::chat::{slack, teams};
 use super::sharing::dshield;
-use super::{OutputConf, OutputType, console, file, hpfeeds, mail, webhook};
+use super::{OutputConf, OutputType, console, file, hpfeeds, mail, syslog, tcp, webhook};
 
 /// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
 /// its key in `logger.kwargs.handlers`; `formatter` is the definition it refers to, looked up in
@@ -43,7 +43,8 @@ pub fn from_handler(
     };
     convert(&mut reader);
     if reader.formatter_counts {
-        reader.formatter(output.name, formatter);
+        let key = reader.format_key;
+        reader.formatter(output.name, key, formatter);
     }
     reader.shared(output);
     reader.leftovers(class);
@@ -58,7 +59,7 @@ pub fn from_handler(
 pub(crate) fn check_formatter(name: &str, formatter: &Map<String, Value>) -> Vec<Complaint> {
     let none = Map::new();
     let mut reader = Reader::new(name, &none, &|_| None);
-    reader.formatter("console", Some(formatter));
+    reader.formatter("console", "format", Some(formatter));
     reader.complaints
 }
 
@@ -110,7 +111,7 @@ static KNOWN: &[Class] = &[
         becomes: Some((&file::OUTPUT, logging::plain_file)),
     },
     Class { name: "logging.handlers.SMTPHandler", becomes: Some((&mail::OUTPUT, mail::from_handler)) },
-    later("logging.handlers.SysLogHandler"),
+    Class { name: "logging.handlers.SysLogHandler", becomes: Some((&syslog::OUTPUT, syslog::from_handler)) },
     Class {
         name: "opencanary.logger.DShieldHandler",
         becomes: Some((&dshield::OUTPUT, dshield::from_handler)),
@@ -120,7 +121,7 @@ static KNOWN: &[Class] = &[
         becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)),
     },
     Class { name: "opencanary.logger.SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
-    later("opencanary.logger.SocketJSONHandler"),
+    Class { name: "opencanary.logger.SocketJSONHandler", becomes: Some((&tcp::OUTPUT, tcp::from_handler)) },
     Class { name: "opencanary.logger.TeamsHandler", becomes: Some((&teams::OUTPUT, teams::from_handler)) },
     Class {
         name: "opencanary.logger.WebhookHandler",
@@ -131,8 +132,8 @@ static KNOWN: &[Class] = &[
     Class { name: "HpfeedsHandler", becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)) },
     Class { name: "SMTPHandler", becomes: Some((&mail::OUTPUT, mail::from_handler)) },
     Class { name: "SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
-    later("SocketJSONHandler"),
-    later("SysLogHandler"),
+    Class { name: "SocketJSONHandler", becomes: Some((&tcp::OUTPUT, tcp::from_handler)) },
+    Class { name: "SysLogHandler", becomes: Some((&syslog::OUTPUT, syslog::from_handler)) },
     Class { name: "TeamsHandler", becomes: Some((&teams::OUTPUT, teams::from_handler)) },
     Class { name: "WebhookHandler", becomes: Some((&webhook::OUTPUT, webhook::from_handler)) },
 ];

@@ -16,6 +16,8 @@ pub(crate) struct Reader<'a> {
     pub(super) complaints: Vec<Complaint>,
     /// Whether the class uses its formatter.
     pub(crate) formatter_counts: bool,
+    /// What the output calls the formatter's format, where it is not `format`.
+    pub(crate) format_key: &'static str,
 }
 
 impl<'a> Reader<'a> {
@@ -36,6 +38,7 @@ impl<'a> Reader<'a> {
             conf: Conf::new(),
             complaints: Vec::new(),
             formatter_counts: true,
+            format_key: "format",
         }
     }
 
@@ -108,8 +111,13 @@ impl<'a> Reader<'a> {
         self.complaints.push(Complaint { key: format!("{}.{argument}", self.prefix), text });
     }
 
-    /// Python's formatter definition: `format`, `datefmt`, `style`.
-    pub(crate) fn formatter(&mut self, section: &str, formatter: Option<&Map<String, Value>>) {
+    /// Python's formatter definition: `format`, which the output calls `format_key`, `datefmt`, `style`.
+    pub(crate) fn formatter(
+        &mut self,
+        section: &str,
+        format_key: &str,
+        formatter: Option<&Map<String, Value>>,
+    ) {
         let Some(formatter) = formatter else { return };
         let mut texts = [("format", String::new()), ("datefmt", String::new()), ("style", "%".to_owned())];
         for (key, value) in formatter {
@@ -137,7 +145,7 @@ impl<'a> Reader<'a> {
                 self.complain("formatter", text);
             }
         }
-        for (key, text) in [("format", format), ("datefmt", datefmt), ("style", style)] {
+        for (key, text) in [(format_key, format), ("datefmt", datefmt), ("style", style)] {
             if !text.is_empty() {
                 self.conf.set(format!("{section}.{key}"), text);
             }

@@ -1,6 +1,8 @@
 //! How outputs reach receivers over the network: time limits, TLS, and whom a test may talk to.
 
+pub(crate) mod datagrams;
 pub(crate) mod http;
+pub(crate) mod sender;
 pub(crate) mod stream;
 pub(crate) mod tls;
 

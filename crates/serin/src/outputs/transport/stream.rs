@@ -1,6 +1,6 @@
 //! A stream to a receiver: TCP, TLS over it, or a Unix socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,56 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A connection to a receiver.
 pub(crate) type Stream = Box<dyn Duplex>;
+
+/// Where a receiver listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// A name or an address, and a port.
+    Tcp(String, u16),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// `HOST`, `HOST:PORT`, `[IPV6]:PORT` or the absolute path of a socket.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub(crate) fn parse(text: &str, usual_port: u16) -> Result<Self, &'static str> {
+        const WANTS: &str = "wants HOST:PORT, HOST, or the absolute path of a socket";
+        if text.starts_with('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        let bracketed = text.strip_prefix('[').and_then(|it| it.split_once(']'));
+        let (host, port) = match bracketed {
+            Some((host, port)) => (host, port.strip_prefix(':').or(port.is_empty().then_some(""))),
+            // More than one colon without brackets: an IPv6 address.
+            None if text.matches(':').count() > 1 => (text, Some("")),
+            None => text.split_once(':').map_or((text, Some("")), |(host, port)| (host, Some(port))),
+        };
+        let port = match port {
+            Some("") if !text.ends_with(':') || host == text => usual_port,
+            Some(port) => port.parse().ok().filter(|it| *it > 0).ok_or(WANTS)?,
+            None => return Err(WANTS),
+        };
+        let odd = |it: char| it.is_whitespace() || it.is_control() || "/[]".contains(it);
+        if host.is_empty() || host.contains(odd) {
+            return Err(WANTS);
+        }
+        Ok(Self::Tcp(host.to_owned(), port))
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
 
 /// Connects to `host`:`port`, with TLS where a configuration is given. The connection is kept alive,
 /// so that a receiver that vanished is noticed within half a minute.
@@ -124,11 +174,11 @@ pub(crate) async fn tcp(host: &str, port: u16) -> Result<TcpStream, Outcome> {
 /// # Errors
 ///
 /// [`Outcome::Retry`] with what went wrong.
-pub(crate) async fn unix(path: &Path) -> Result<Stream, Outcome> {
+pub(crate) async fn unix(path: &Path) -> Result<UnixStream, Outcome> {
     let retry =
         |error: &dyn std::fmt::Display| Outcome::retry(format!("connecting to {}: {error}", path.display()));
     match timeout(CONNECT, UnixStream::connect(path)).await {
-        Ok(Ok(socket)) => Ok(Box::new(socket)),
+        Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) => Err(retry(&error)),
         Err(_) => Err(retry(&"no answer")),
     }
@@ -142,5 +192,29 @@ pub(crate) fn tls_failure(at: &str, error: &std::io::Error) -> Outcome {
         Outcome::Hold(why)
     } else {
         Outcome::retry(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_usual_port() {
+        let parsed = |text| Address::parse(text, 514).map(|it| it.to_string());
+        for (text, address) in [
+            ("log.example", "log.example:514"),
+            ("log.example:6514", "log.example:6514"),
+            ("192.0.2.1:1", "192.0.2.1:1"),
+            ("::1", "[::1]:514"),
+            ("[::1]", "[::1]:514"),
+            ("[::1]:6514", "[::1]:6514"),
+            ("/dev/log", "/dev/log"),
+        ] {
+            assert_eq!(parsed(text).as_deref(), Ok(address), "{text}");
+        }
+        for wrong in ["", ":514", "a:0", "a:", "a:b", "a:70000", "[::1]x", "[::1", "a b", "http://x/"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
     }
 }
