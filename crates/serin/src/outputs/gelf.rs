@@ -249,9 +249,9 @@ fn message(record: &Record, hostname: &str) -> String {
         ("_kind", json!(record.kind.name)),
         ("_service", json!(record.kind.service)),
         ("_severity", json!(record.severity().name())),
-        ("_src_host", text(record.source.host_text())),
+        ("_src_host", text(&record.source.host_text())),
         ("_src_port", record.source.port.map_or(Value::Null, |it| json!(it))),
-        ("_dst_host", text(record.target.host_text())),
+        ("_dst_host", text(&record.target.host_text())),
         ("_dst_port", record.target.port.map_or(Value::Null, |it| json!(it))),
         ("_selftest", if record.is_selftest() { json!("true") } else { Value::Null }),
     ] {
@@ -262,7 +262,7 @@ fn message(record: &Record, hostname: &str) -> String {
     python_json(&fields.into())
 }
 
-fn text(text: String) -> Value {
+fn text(text: &str) -> Value {
     if text.is_empty() { Value::Null } else { json!(text) }
 }
 

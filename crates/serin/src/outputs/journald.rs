@@ -90,13 +90,12 @@ impl Journald {
     }
 
     async fn attempt(&mut self, entry: &[u8]) -> io::Result<()> {
-        let socket = match self.socket.take() {
-            Some(socket) => socket,
-            None => {
-                let socket = UnixDatagram::unbound()?;
-                socket.connect(&self.path)?;
-                socket
-            }
+        let socket = if let Some(socket) = self.socket.take() {
+            socket
+        } else {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(&self.path)?;
+            socket
         };
         let socket = self.socket.insert(socket);
         let too_large = |error: &io::Error| {

@@ -200,7 +200,9 @@ impl Session {
             let at = open.remove(&answer.txnr).ok_or("an answer to nothing that was sent")?;
             let outcome = match status {
                 200 => Outcome::Delivered,
-                _ => Outcome::Reject(answer.told()),
+                // The protocol's only refusal of a message.
+                500 => Outcome::Reject(answer.told()),
+                _ => Outcome::retry(answer.told()),
             };
             if let Some(slot) = outcomes.get_mut(at) {
                 *slot = Some(outcome);
