@@ -151,11 +151,12 @@ pub fn certificates(folder: &Path) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
     openssl(&format!("req -x509 {key} -subj /CN=ca -keyout ca.key -out ca.pem"));
     fs::write(folder.join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n").expect("a file");
-    for (name, extra) in [("server", " -extfile names"), ("client", "")] {
+    fs::write(folder.join("usage"), "extendedKeyUsage=clientAuth\n").expect("a file");
+    for (name, extra) in [("server", "names"), ("client", "usage")] {
         let request = key.replace(" -days 2", "");
         openssl(&format!("req {request} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
         openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out {name}.pem{extra}"
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out {name}.pem -extfile {extra}"
         ));
     }
 }

@@ -273,8 +273,8 @@ mod tests {
         let started = Record::of(&Event::saying(&kinds::MESSAGE, "x"), Timestamp(0), 0, "node");
         assert!(text(&plain, &started).starts_with("<12>{"));
         let formatter = Formatter::new("%(name)s %(levelname)-8s\n%(message)s", "", Style::Percent).unwrap();
-        let formatted = Layout { facility: 23, payload: Payload::Text(formatter), ..plain };
-        assert_eq!(text(&formatted, &login()), format!("<188>nod]e WARNING \n{LINE}\0"));
+        let other = Layout { facility: 23, payload: Payload::Text(formatter), ..plain };
+        assert_eq!(text(&other, &login()), format!("<188>nod]e WARNING \n{LINE}\0"));
     }
 
     #[test]
