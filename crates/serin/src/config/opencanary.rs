@@ -244,13 +244,6 @@ fn handler(
         let value = kwargs.get(argument)?;
         Some(draft.entries.in_order(&format!("{path}.{argument}"), value))
     };
-    match outputs::from_handler(name, class, kwargs, formatter, &in_order) {
-        Ok(Some(output)) => Some(output),
-        Ok(None) => {
-            let text = format!("this version does not have {class} yet; everything else runs");
-            draft.note(&path, text);
-            None
-        }
-        Err(complaints) => draft.gather(Err(complaints)),
-    }
+    let output = outputs::from_handler(name, class, kwargs, formatter, &in_order);
+    draft.gather(output)
 }

@@ -19,7 +19,7 @@ use super::{OutputConf, OutputType, console, file, hpfeeds, mail, syslog, tcp, w
 /// A handler of OpenCanary's configuration as an output. `kwargs` is the whole definition, `name`
 /// its key in `logger.kwargs.handlers`; `formatter` is the definition it refers to, looked up in
 /// `logger.kwargs.formatters`; `in_order` gives the JSON text of an argument with its members as the
-/// file has them. `Ok(None)`: a handler of OpenCanary's that this version lacks.
+/// file has them.
 ///
 /// # Errors
 ///
@@ -30,16 +30,12 @@ pub fn from_handler(
     kwargs: &Map<String, Value>,
     formatter: Option<&Map<String, Value>>,
     in_order: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<OutputConf>, Vec<Complaint>> {
+) -> Result<OutputConf, Vec<Complaint>> {
     let mut reader = Reader::new(name, kwargs, in_order);
-    let (output, convert) = match KNOWN.iter().find(|it| it.name == class) {
-        Some(Class { becomes: Some((output, convert)), .. }) => (*output, convert),
-        Some(_) => return Ok(None),
-        None => {
-            reader.complain("class", not_a_handler(class));
-            reader.complaints.extend(formatter.map(|it| check_formatter(name, it)).unwrap_or_default());
-            return Err(reader.complaints);
-        }
+    let Some(Class { becomes: (output, convert), .. }) = KNOWN.iter().find(|it| it.name == class) else {
+        reader.complain("class", not_a_handler(class));
+        reader.complaints.extend(formatter.map(|it| check_formatter(name, it)).unwrap_or_default());
+        return Err(reader.complaints);
     };
     convert(&mut reader);
     if reader.formatter_counts {
@@ -49,7 +45,7 @@ pub fn from_handler(
     reader.shared(output);
     reader.leftovers(class);
     if reader.complaints.is_empty() {
-        Ok(Some(OutputConf { name: name.to_owned(), output, conf: reader.conf }))
+        Ok(OutputConf { name: name.to_owned(), output, conf: reader.conf })
     } else {
         Err(reader.complaints)
     }
@@ -81,61 +77,42 @@ fn not_a_handler(class: &str) -> String {
 
 /// The classes that this version has, by their whole names.
 pub(crate) fn classes() -> String {
-    let here = KNOWN.iter().filter(|it| it.becomes.is_some() && it.name.contains('.'));
+    let here = KNOWN.iter().filter(|it| it.name.contains('.'));
     here.map(|it| it.name).collect::<Vec<_>>().join(", ")
 }
 
-/// One class, and what it becomes where this version has it.
+/// One class, and what it becomes.
 struct Class {
     name: &'static str,
-    becomes: Option<(&'static OutputType, Convert)>,
+    becomes: (&'static OutputType, Convert),
 }
 
 /// Turns the arguments of one class into settings.
 type Convert = fn(&mut Reader<'_>);
 
-const fn later(name: &'static str) -> Class {
-    Class { name, becomes: None }
-}
-
 static KNOWN: &[Class] = &[
-    Class { name: "logging.FileHandler", becomes: Some((&file::OUTPUT, logging::plain_file)) },
-    Class { name: "logging.StreamHandler", becomes: Some((&console::OUTPUT, logging::stream)) },
-    Class { name: "logging.handlers.RotatingFileHandler", becomes: Some((&file::OUTPUT, logging::rotating)) },
-    Class {
-        name: "logging.handlers.TimedRotatingFileHandler",
-        becomes: Some((&file::OUTPUT, logging::timed)),
-    },
-    Class {
-        name: "logging.handlers.WatchedFileHandler",
-        becomes: Some((&file::OUTPUT, logging::plain_file)),
-    },
-    Class { name: "logging.handlers.SMTPHandler", becomes: Some((&mail::OUTPUT, mail::from_handler)) },
-    Class { name: "logging.handlers.SysLogHandler", becomes: Some((&syslog::OUTPUT, syslog::from_handler)) },
-    Class {
-        name: "opencanary.logger.DShieldHandler",
-        becomes: Some((&dshield::OUTPUT, dshield::from_handler)),
-    },
-    Class {
-        name: "opencanary.logger.HpfeedsHandler",
-        becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)),
-    },
-    Class { name: "opencanary.logger.SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
-    Class { name: "opencanary.logger.SocketJSONHandler", becomes: Some((&tcp::OUTPUT, tcp::from_handler)) },
-    Class { name: "opencanary.logger.TeamsHandler", becomes: Some((&teams::OUTPUT, teams::from_handler)) },
-    Class {
-        name: "opencanary.logger.WebhookHandler",
-        becomes: Some((&webhook::OUTPUT, webhook::from_handler)),
-    },
+    Class { name: "logging.FileHandler", becomes: (&file::OUTPUT, logging::plain_file) },
+    Class { name: "logging.StreamHandler", becomes: (&console::OUTPUT, logging::stream) },
+    Class { name: "logging.handlers.RotatingFileHandler", becomes: (&file::OUTPUT, logging::rotating) },
+    Class { name: "logging.handlers.TimedRotatingFileHandler", becomes: (&file::OUTPUT, logging::timed) },
+    Class { name: "logging.handlers.WatchedFileHandler", becomes: (&file::OUTPUT, logging::plain_file) },
+    Class { name: "logging.handlers.SMTPHandler", becomes: (&mail::OUTPUT, mail::from_handler) },
+    Class { name: "logging.handlers.SysLogHandler", becomes: (&syslog::OUTPUT, syslog::from_handler) },
+    Class { name: "opencanary.logger.DShieldHandler", becomes: (&dshield::OUTPUT, dshield::from_handler) },
+    Class { name: "opencanary.logger.HpfeedsHandler", becomes: (&hpfeeds::OUTPUT, hpfeeds::from_handler) },
+    Class { name: "opencanary.logger.SlackHandler", becomes: (&slack::OUTPUT, slack::from_handler) },
+    Class { name: "opencanary.logger.SocketJSONHandler", becomes: (&tcp::OUTPUT, tcp::from_handler) },
+    Class { name: "opencanary.logger.TeamsHandler", becomes: (&teams::OUTPUT, teams::from_handler) },
+    Class { name: "opencanary.logger.WebhookHandler", becomes: (&webhook::OUTPUT, webhook::from_handler) },
     // Without the package, as some instructions on the web have them.
-    Class { name: "DShieldHandler", becomes: Some((&dshield::OUTPUT, dshield::from_handler)) },
-    Class { name: "HpfeedsHandler", becomes: Some((&hpfeeds::OUTPUT, hpfeeds::from_handler)) },
-    Class { name: "SMTPHandler", becomes: Some((&mail::OUTPUT, mail::from_handler)) },
-    Class { name: "SlackHandler", becomes: Some((&slack::OUTPUT, slack::from_handler)) },
-    Class { name: "SocketJSONHandler", becomes: Some((&tcp::OUTPUT, tcp::from_handler)) },
-    Class { name: "SysLogHandler", becomes: Some((&syslog::OUTPUT, syslog::from_handler)) },
-    Class { name: "TeamsHandler", becomes: Some((&teams::OUTPUT, teams::from_handler)) },
-    Class { name: "WebhookHandler", becomes: Some((&webhook::OUTPUT, webhook::from_handler)) },
+    Class { name: "DShieldHandler", becomes: (&dshield::OUTPUT, dshield::from_handler) },
+    Class { name: "HpfeedsHandler", becomes: (&hpfeeds::OUTPUT, hpfeeds::from_handler) },
+    Class { name: "SMTPHandler", becomes: (&mail::OUTPUT, mail::from_handler) },
+    Class { name: "SlackHandler", becomes: (&slack::OUTPUT, slack::from_handler) },
+    Class { name: "SocketJSONHandler", becomes: (&tcp::OUTPUT, tcp::from_handler) },
+    Class { name: "SysLogHandler", becomes: (&syslog::OUTPUT, syslog::from_handler) },
+    Class { name: "TeamsHandler", becomes: (&teams::OUTPUT, teams::from_handler) },
+    Class { name: "WebhookHandler", becomes: (&webhook::OUTPUT, webhook::from_handler) },
 ];
 
 #[cfg(test)]
@@ -144,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    fn handler(definition: &Value, formatter: &Value) -> Result<Option<OutputConf>, Vec<String>> {
+    fn handler(definition: &Value, formatter: &Value) -> Result<OutputConf, Vec<String>> {
         let kwargs = definition.as_object().unwrap();
         let class = kwargs["class"].as_str().unwrap();
         let in_order = |argument: &str| kwargs.get(argument).map(Value::to_string);
@@ -153,7 +130,7 @@ mod tests {
     }
 
     fn settings(definition: &Value) -> (&'static str, Vec<String>) {
-        let made = handler(definition, &Value::Null).unwrap().unwrap();
+        let made = handler(definition, &Value::Null).unwrap();
         assert_eq!(made.name, "it");
         assert!((made.output.build)(&made.conf).is_ok());
         (made.output.name, made.conf.iter().map(|(key, value)| format!("{key}={value}")).collect())
@@ -245,10 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn handlers_of_later_versions_are_known_and_others_are_not() {
-        for class in KNOWN.iter().filter(|it| it.becomes.is_none()).map(|it| it.name) {
-            assert!(handler(&json!({ "class": class }), &Value::Null).unwrap().is_none(), "{class}");
-        }
+    fn other_classes_are_complained_of_with_what_was_meant() {
         let complaints = handler(&json!({ "class": "logging.NullHandler" }), &Value::Null).unwrap_err();
         assert_eq!(complaints.len(), 1);
         assert!(
@@ -277,7 +251,6 @@ mod tests {
                 "datefmt": "%H:%M", "class": "logging.Formatter", "validate": true,
             }),
         )
-        .unwrap()
         .unwrap();
         assert_eq!(
             made.conf.get("file.format"),
