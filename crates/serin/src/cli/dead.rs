@@ -12,7 +12,7 @@ use serin_event::Timestamp;
 use serin_store::{DeadLetter, Options, Reader, ReaderState, Store};
 
 use super::{Sensor, fail};
-use crate::outputs::{self, OutputConf};
+use crate::outputs::{self, OutputConf, OutputStatus};
 use crate::runtime::control::{self, Request};
 use crate::state::StateDir;
 
@@ -187,8 +187,10 @@ fn go_to(sensor: &Sensor, name: &str, to: Place) -> Result<u64, String> {
     match open(&state)? {
         Some(mut store) => {
             let known = reader.readers().map_err(|it| it.to_string())?;
-            let status =
-                known.into_iter().find(|it| it.name == name).map_or_else(String::new, |it| it.status);
+            let status = known
+                .into_iter()
+                .find(|it| it.name == name)
+                .map_or_else(String::new, |it| everything(it.status));
             let updated = Timestamp(jiff::Timestamp::now().as_microsecond());
             let moved = ReaderState { name: name.to_owned(), cursor, status, updated };
             store.save_readers(&[moved]).map_err(|it| it.to_string())?;
@@ -198,6 +200,13 @@ fn go_to(sensor: &Sensor, name: &str, to: Place) -> Result<u64, String> {
         }
     }
     Ok(cursor)
+}
+
+/// An output's status without what it was done with beyond its cursor: whoever moves that wants
+/// everything that follows.
+fn everything(status: String) -> String {
+    let Ok(known) = serde_json::from_str::<OutputStatus>(&status) else { return status };
+    serde_json::to_string(&OutputStatus { ahead: None, ..known }).unwrap_or(status)
 }
 
 #[cfg(test)]

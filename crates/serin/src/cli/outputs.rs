@@ -46,6 +46,7 @@ fn read(sensor: &Sensor) -> anyhow::Result<Vec<OutputStatus>> {
             cursor: state.cursor,
             lag_events: last.saturating_sub(state.cursor),
             memory: None,
+            ahead: None,
             ..status
         }
     };

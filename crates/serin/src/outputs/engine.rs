@@ -65,6 +65,8 @@ pub(crate) struct Task {
     panics: u32,
     /// The cursor as it was last saved, and when.
     saved: u64,
+    /// How far that reached beyond what waits.
+    saved_high: u64,
     saved_at: Instant,
     saved_state: State,
     saved_memory: Option<String>,
@@ -119,11 +121,12 @@ impl Task {
             reopened,
             went_to,
             status,
-            window: Window { read: newest, ..Window::default() },
+            window: Window::after(newest),
             backoff: Backoff::new(),
             limit,
             panics: 0,
             saved: newest,
+            saved_high: newest,
             saved_at: Instant::now(),
             saved_state: State::Ok,
             saved_memory: None,
@@ -149,17 +152,7 @@ impl Task {
         self.saved = start;
         self.recall()?;
         self.begun = true;
-        self.feed.save(&self.conf.name, start, json(&self.status.read()));
-        Ok(())
-    }
-
-    /// Tells the output what it knew before.
-    fn recall(&mut self) -> Result<(), String> {
-        let saved = self.feed.status(&self.conf.name)?;
-        let saved = saved.and_then(|it| serde_json::from_str::<OutputStatus>(&it).ok());
-        let memory = saved.and_then(|it| it.memory);
-        self.output.recall(memory.as_deref());
-        self.status.write().memory = self.output.memory();
+        self.feed.save(&self.conf.name, start, self.state_text());
         Ok(())
     }
 
@@ -249,7 +242,7 @@ impl Task {
             self.status.write().lost += missing;
         }
         self.window.read = record.seq;
-        if !self.policy.wants(&record) {
+        if self.window.is_done(record.seq) || !self.policy.wants(&record) {
             return;
         }
         let record = self.policy.conceal(record);
@@ -525,7 +518,7 @@ impl Task {
     /// Also when nothing moves: whoever asks for the status from outside reads what was saved.
     async fn save_if_due(&mut self) {
         let now = Instant::now();
-        let moved = self.window.low_mark() > self.saved || self.status.read().state != self.saved_state;
+        let moved = self.has_moved() || self.status.read().state != self.saved_state;
         let stale = self.status.read().state != State::Ok && now >= self.saved_at + STATUS_EVERY;
         let learned = self.status.read().memory != self.saved_memory;
         if learned || (now >= self.saved_at + SAVE_EVERY && (moved || stale)) {
@@ -537,7 +530,7 @@ impl Task {
     async fn save(&mut self) {
         let low = self.window.low_mark();
         self.saved_at = Instant::now();
-        if low > self.saved && !self.disabled {
+        if self.has_moved() && !self.disabled {
             let mut patience = self.output.deadline();
             if let Some(by) = self.stop() {
                 patience = patience.min(by.saturating_duration_since(self.saved_at)).max(LAST_SYNC);
@@ -559,14 +552,19 @@ impl Task {
             }
         }
         self.saved = low;
-        let text = {
+        self.saved_high = self.window.high_mark();
+        {
             let mut status = self.status.write();
             status.cursor = low;
             self.saved_state = status.state;
             self.saved_memory.clone_from(&status.memory);
-            json(&status)
-        };
-        self.feed.save(&self.conf.name, low, text);
+        }
+        self.feed.save(&self.conf.name, low, self.state_text());
+    }
+
+    /// Whether more is dealt with than was saved.
+    fn has_moved(&self) -> bool {
+        self.window.low_mark() > self.saved || self.window.high_mark() > self.saved_high
     }
 
     async fn finish(&mut self) {
@@ -591,8 +589,4 @@ enum Woken {
     Time,
     Ordered,
     Gone,
-}
-
-fn json(status: &OutputStatus) -> String {
-    serde_json::to_string(status).unwrap_or_default()
 }

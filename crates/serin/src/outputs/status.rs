@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serin_event::Timestamp;
 
+use super::window::Ahead;
+
 /// Whether events get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,6 +55,9 @@ pub struct OutputStatus {
     /// What the output must know after a restart; for nobody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
+    /// What it is done with beyond the cursor; only where that is saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
     /// What the receiver confirmed, in words.
     #[serde(default)]
     pub receipt: Option<String>,

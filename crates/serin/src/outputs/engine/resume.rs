@@ -1,4 +1,5 @@
-//! Where a receiver can be asked what it got last, a crash doubles nothing.
+//! How a task goes on where the last one stopped. Where a receiver can be asked what it got last, a
+//! crash doubles nothing.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,8 +8,33 @@ use serin_event::Record;
 
 use super::{FETCH, Task};
 use crate::outputs::call::{Call, guard};
+use crate::outputs::status::OutputStatus;
 
 impl Task {
+    /// Tells the output what it knew before, and takes up what it was done with beyond the cursor.
+    pub(super) fn recall(&mut self) -> Result<(), String> {
+        let saved = self.feed.status(&self.conf.name)?;
+        let saved = saved.and_then(|it| serde_json::from_str::<OutputStatus>(&it).ok()).unwrap_or_default();
+        self.output.recall(saved.memory.as_deref());
+        // Once somebody moved the cursor, it is the cursor that counts.
+        if let Some(ahead) = saved.ahead.filter(|_| saved.cursor == self.window.read)
+            && ahead.is_within(*self.stored.borrow())
+        {
+            self.window.resume(ahead);
+        }
+        self.saved_high = self.window.high_mark();
+        let mut status = self.status.write();
+        status.memory = self.output.memory();
+        status.cursor = self.window.read;
+        Ok(())
+    }
+
+    /// What is saved beside the cursor.
+    pub(super) fn state_text(&self) -> String {
+        let status = OutputStatus { ahead: self.window.ahead(), ..self.status() };
+        serde_json::to_string(&status).unwrap_or_default()
+    }
+
     /// After a crash between a delivery and the save of the cursor, the receiver has more than the
     /// cursor says. Where it can be asked what it got last, that is not sent twice: the end of what
     /// it has must be the very events that follow the cursor, in order and without a gap.

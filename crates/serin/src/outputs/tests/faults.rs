@@ -285,3 +285,50 @@ async fn an_operator_moves_the_cursor_of_a_working_and_of_a_dead_output() {
     assert_eq!(memory.cursor("healthy"), 11);
     manager.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_overtook_an_event_that_waits_is_not_told_again_after_a_crash() {
+    let memory = Memory::read_by("it");
+    memory.store(4);
+    // As in quiet hours: what is critical goes, the rest waits for the morning.
+    let night = |numbers: &[u64]| {
+        let outcomes = numbers.iter().map(|it| match it {
+            2 | 5 => Outcome::Wait(Duration::from_secs(30)),
+            _ => Outcome::Delivered,
+        });
+        Reply::Say(Delivery::Each(outcomes.collect()))
+    };
+    for _ in 0..2 {
+        let bench = Bench::start(&memory, &SCRIPTED, night);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        memory.store(2);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let seen = bench.handed_over();
+        assert!(memory.cursor("it") == 1 && seen.iter().filter(|it| [4, 6].contains(it)).count() <= 2);
+        assert!(bench.status().ahead.is_none(), "nobody else needs it");
+        bench.kill().await;
+    }
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), [2, 5]);
+    let saved: OutputStatus = serde_json::from_str(&memory.0.cursors.lock()["it"].1).unwrap();
+    assert_eq!((memory.cursor("it"), saved.ahead), (8, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_moves_the_cursor_gets_everything_behind_it() {
+    let memory = Memory::read_by("it");
+    memory.store(5);
+    let bench = Bench::start(&memory, &SCRIPTED, |numbers| {
+        let waits = |it: &u64| if *it == 3 { Outcome::retry("busy") } else { Outcome::Delivered };
+        Reply::Say(Delivery::Each(numbers.iter().map(waits).collect()))
+    });
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    bench.kill().await;
+    let status = memory.0.cursors.lock()["it"].1.clone();
+    assert!(status.contains("\"ahead\""), "{status}");
+    memory.save("it", 1, status);
+    let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
+    bench.settled().await;
+    assert_eq!(bench.handed_over(), [2, 3, 4, 5]);
+}
