@@ -132,7 +132,8 @@ impl Incident {
         self.targets.extend(record.target.host.filter(|it| is_new(&self.targets, it, TARGETS)));
         self.ports.extend(record.target.port.filter(|it| is_new(&self.ports, it, PORTS)));
         if self.samples.len() < SAMPLES {
-            self.samples.push(record.sentence());
+            // Sentences of incidents reach outputs that must not have passwords.
+            self.samples.push(record.concealed(&|_| Some("***".to_owned())).sentence());
         }
         if self.events.len() < EVENTS {
             self.events.push(record.seq);

@@ -126,6 +126,21 @@ fn login_at(kind: &'static Kind, port: u16, source: &str, user: &str, password: 
 }
 
 #[test]
+fn what_is_told_of_an_incident_tells_no_secret_outside_of_its_passwords() {
+    let mut desk = Desk::new();
+    let event = Event::new(&kinds::SNMP_REQUEST).with("COMMUNITY_STRING", "s3cret");
+    for _ in 0..3 {
+        desk.event(at(Record::of(&event, Timestamp(0), 0, "nas-2"), "10.0.0.5", 161));
+        desk.pass(60);
+    }
+    assert!(!desk.told.is_empty());
+    for notice in &desk.told {
+        let told = format!("{} {:?}", notice.sentence, notice.samples);
+        assert!(told.contains("SNMP") && !told.contains("s3cret"), "{told}");
+    }
+}
+
+#[test]
 fn a_thousand_logins_are_one_incident_and_three_messages() {
     let mut desk = Desk::new();
     for number in 0..1000 {
