@@ -131,7 +131,8 @@ impl DShield {
         if schedule::is_stale(record.time, (self.clock)()) {
             return Err("older than 24 h".to_owned());
         }
-        let row = rows::row(record, source, kind)?;
+        let mut row = rows::row(record, source, kind)?;
+        rows::conceal(&mut row, &|it| self.policy.may_name_target(it));
         if let Some(target) = row.target
             && !self.checked.auto
             && self.checked.translation.of(target, &self.policy).is_none()

@@ -138,6 +138,51 @@ fn headers(details: &Value) -> Map<String, Value> {
     pairs.map(|(name, value)| (cut(name.trim(), LINE_MAX), cut(value.trim(), LINE_MAX).into())).collect()
 }
 
+/// Takes addresses that may not be told out of what a visitor wrote: a proxy in front of the sensor
+/// names hosts of ours in its headers, and so does whoever came through it. A browser's name stays: its
+/// version may look like an address.
+pub(super) fn conceal(row: &mut Row, may_tell: &dyn Fn(IpAddr) -> bool) {
+    for name in ["url", "data"] {
+        if let Some(Value::String(text)) = row.members.get_mut(name) {
+            *text = without_addresses(text, may_tell);
+        }
+    }
+    let Some(Value::Object(headers)) = row.members.get_mut("headers") else { return };
+    for (name, value) in headers {
+        if let Value::String(text) = value
+            && !name.eq_ignore_ascii_case("user-agent")
+        {
+            *text = without_addresses(text, may_tell);
+        }
+    }
+}
+
+fn without_addresses(text: &str, may_tell: &dyn Fn(IpAddr) -> bool) -> String {
+    let of_address = |it: char| it.is_ascii_hexdigit() || it == '.' || it == ':';
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(of_address) {
+        let (before, from) = rest.split_at(start);
+        let (token, after) = from.split_at(from.find(|it| !of_address(it)).unwrap_or(from.len()));
+        out.push_str(before);
+        let in_word = before.ends_with(char::is_alphabetic) || after.starts_with(char::is_alphabetic);
+        out.push_str(if address(token, in_word).is_some_and(|it| !may_tell(it)) { "…" } else { token });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// An address, with or without a port. In a word it is none of IPv6, and a short one is more often of a
+/// program: `Foo::ba`.
+fn address(token: &str, in_word: bool) -> Option<IpAddr> {
+    const SHORTEST_V6: usize = 6;
+    let token = token.trim_end_matches(['.', ':']);
+    let host = || token.split_once(':').map_or(token, |it| it.0).parse().ok().map(IpAddr::V4);
+    let v6 = || token.parse().ok().filter(|_| !in_word && token.len() >= SHORTEST_V6).map(IpAddr::V6);
+    v6().or_else(host)
+}
+
 fn firewall(record: &Record, source: IpAddr, fields: &Value) -> Result<Value, &'static str> {
     let proto = protocol(record);
     if proto != TCP && proto != UDP {
@@ -275,6 +320,35 @@ mod tests {
                 "time": 1_795_296_991, "sip": "203.0.113.7", "dip": "", "method": "POST",
                 "url": "/cgi-bin/../login?a= b", "useragent": "curl/8.5", "data": "user=root&password=x",
                 "version": "HTTP/1.1", "headers": { "Host": "198.51.100.9", "User-Agent": "curl/8.5" },
+            })
+        );
+    }
+
+    #[test]
+    fn what_a_visitor_wrote_names_no_host_of_ours() {
+        let event = Event::new(&kinds::HTTP_LOGIN)
+            .with("PATH", "/?to=http://10.0.0.5:8080/a")
+            .with("USERAGENT", "Mozilla/5.0 Chrome/127.0.0.0")
+            .with("BODY", "std::face 192.168.1.1. at 12:30:45, v1.2.3.4.5, 203.0.113.7")
+            .with(
+                "HEADERS",
+                serin_event::Value::List(vec![
+                    "Host: 172.16.3.4:8443".into(),
+                    "X-Forwarded-For: 203.0.113.7, 10.1.2.3, [fd00::12]:80".into(),
+                    "User-Agent: Mozilla/5.0 Chrome/127.0.0.0".into(),
+                ]),
+            );
+        let mut row = made(&event);
+        conceal(&mut row, &|it| it.to_string() == "203.0.113.7");
+        let members = Value::Object(row.members);
+        assert_eq!(members["url"], "/?to=http://…/a");
+        assert_eq!(members["data"], "std::face … at 12:30:45, v1.2.3.4.5, 203.0.113.7");
+        assert_eq!(
+            members["headers"],
+            json!({
+                "Host": "…",
+                "X-Forwarded-For": "203.0.113.7, …, […]:80",
+                "User-Agent": "Mozilla/5.0 Chrome/127.0.0.0",
             })
         );
     }
