@@ -101,7 +101,7 @@ impl Setting for SecretTable {
 /// Takes the secrets of one output out of whatever is said about it: receivers repeat them in their
 /// error messages, and so do libraries.
 #[derive(Debug, Default)]
-pub(super) struct Redactor(Vec<Secret>);
+pub(crate) struct Redactor(Vec<Secret>);
 
 /// Shorter than this, a text says nothing, and removing it would spoil every message.
 const SHORTEST: usize = 4;
@@ -136,13 +136,24 @@ impl Redactor {
                 secrets.extend(credentials(text));
             }
         }
+        Self::of(secrets)
+    }
+
+    /// Of an address that is a secret itself.
+    pub(crate) fn of_address(address: &str) -> Self {
+        let mut secrets = vec![address.to_owned()];
+        parts_of_address(address, &mut secrets);
+        Self::of(secrets)
+    }
+
+    fn of(mut secrets: Vec<String>) -> Self {
         secrets.retain(|it| it.len() >= SHORTEST);
         secrets.sort_by_key(|it| std::cmp::Reverse(it.len()));
         Self(secrets.into_iter().map(Secret).collect())
     }
 
     /// The text without the secrets.
-    pub(super) fn clean(&self, text: &str) -> String {
+    pub(crate) fn clean(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.0, "…"))
     }
 }
@@ -215,6 +226,8 @@ mod tests {
             redactor.clean("pass-word T0/hidden key=abcdef tokentoken text/plain proxypass"),
             "… … … … text/plain …"
         );
+        let of_address = Redactor::of_address("https://alive.example/ping/0b1c-2d");
+        assert_eq!(of_address.clean("HTTP 404: Cannot GET /ping/0b1c-2d"), "HTTP 404: Cannot GET /…");
         assert_eq!(redactor.clean("Basic Y2FuYXJ5OnMzY3JldC13b3Jk"), "Basic …");
     }
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Heartbeat;
 use crate::outputs::Outcome;
+use crate::outputs::secret::Redactor;
 use crate::outputs::transport::http::{Http, Request};
 
 /// When signs of life are due, and the switch that waits for them.
@@ -73,6 +74,7 @@ fn is_due(seconds: u64, every: Duration) -> bool {
 
 /// What went wrong; never with the address, which is a secret.
 async fn visit(http: &Http, url: Url) -> Option<String> {
+    let address = url.to_string();
     let request = Request::get(url);
     let outcome = match http.send(request).await {
         Ok(answer) => answer.outcome(),
@@ -80,6 +82,8 @@ async fn visit(http: &Http, url: Url) -> Option<String> {
     };
     match outcome {
         Outcome::Retry { why, .. } | Outcome::Hold(why) | Outcome::Reject(why) => {
+            // Receivers repeat the path in their error pages.
+            let why = Redactor::of_address(&address).clean(&why);
             Some(format!("heartbeat.url: the receiver did not take the sign of life: {why}"))
         }
         _ => None,
