@@ -111,7 +111,7 @@ pub struct OutputType {
     pub about: &'static str,
     /// Its settings in groups, its own first: the section of these is the type's name
     /// (`file.path`), shared groups bring theirs (`tls.ca`). In a configuration the section is left
-    /// out, so a name stands in one group only. [`delivery::KEYS`] belong to every type unsaid.
+    /// out, so a name stands in one group only. Those of `delivery` belong to every type unsaid.
     pub keys: &'static [&'static [Key]],
     /// What it takes unless the operator says otherwise.
     pub carries: Carries,

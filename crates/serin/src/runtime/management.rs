@@ -70,7 +70,8 @@ pub(crate) fn router(view: Arc<View>) -> Router {
 async fn health(State(view): State<Arc<View>>) -> Response {
     let facts = view.facts.read().clone();
     let store = view.journal.health();
-    let outputs: Vec<OutputStatus> = facts.outputs.iter().map(|it| it.read().clone()).collect();
+    let shown = |it: &Arc<RwLock<OutputStatus>>| OutputStatus { memory: None, ..it.read().clone() };
+    let outputs: Vec<OutputStatus> = facts.outputs.iter().map(shown).collect();
     let quiet = facts.unavailable.is_empty() && facts.alarms.is_empty();
     let well = store.trouble.is_none() && quiet && outputs.iter().all(OutputStatus::is_well);
     let health = Health {
