@@ -56,7 +56,7 @@ fn a_command_is_recorded_and_answered_by_nologin() {
     all.extend(apart.iter().map(String::as_str));
     all.push("root@127.0.0.1");
     let wrong = with_password(sensor.folder(), "other", &all);
-    assert_eq!(wrong.status, 5, "{wrong:?}");
+    assert_eq!(wrong.status, 255, "{wrong:?}");
     assert_eq!(logins(&sensor, 2)[1].1, "other");
 }
 

@@ -34,6 +34,9 @@ fn debian() -> Sensor {
 
 /// The options that keep ssh(1), scp(1) and sftp(1) from this machine's own settings, keys and
 /// questions.
+///
+/// One password is asked for: sshpass leaves at a second question by hanging up the terminal, and
+/// whether ssh dies of that or sends an empty password first is a race between the two of them.
 fn apart(port: u16) -> Vec<String> {
     let mut all = vec!["-F".to_owned(), "none".to_owned()];
     for option in [
@@ -43,6 +46,7 @@ fn apart(port: u16) -> Vec<String> {
         "IdentityAgent=none",
         "IdentityFile=none",
         "ConnectTimeout=20",
+        "NumberOfPasswordPrompts=1",
         "LogLevel=ERROR",
         &format!("Port={port}"),
     ] {
