@@ -7,6 +7,7 @@ mod benign;
 pub mod cli;
 pub mod config;
 mod enrich;
+mod hex;
 mod ignore;
 mod incidents;
 pub mod outputs;

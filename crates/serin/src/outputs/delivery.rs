@@ -1,6 +1,5 @@
 //! What every output can be told: which records it takes, and what it learns of passwords.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -10,6 +9,7 @@ use serin_services::conf::{Complaint, Conf, Key, Setting};
 use serin_services::{choices, settings};
 
 use super::OutputType;
+use crate::hex::hex;
 use crate::ignore;
 
 choices! {
@@ -184,12 +184,7 @@ impl Policy {
     fn pseudonym(&self, secret: &str) -> Option<String> {
         const BYTES: usize = 16;
         let tag = hmac::sign(self.key.as_ref()?, secret.as_bytes());
-        let mut text = "hmac:".to_owned();
-        for byte in tag.as_ref().iter().take(BYTES) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Some(text)
+        Some(format!("hmac:{}", hex(tag.as_ref().get(..BYTES)?)))
     }
 }
 

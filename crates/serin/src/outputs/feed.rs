@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use serin_event::{Record, Timestamp};
+use serin_event::Record;
 use serin_store::{DeadLetter, ReaderState};
 use tokio::sync::watch;
 
 use super::Later;
+use crate::runtime::clock::now;
 use crate::runtime::journal::Journal;
 
 /// A journal of records in order of their numbers, with a cursor for each reader.
@@ -85,8 +86,4 @@ impl Feed for Journal {
         let (reader, reason) = (reader.to_owned(), reason.to_owned());
         Box::pin(self.bury(DeadLetter { reader, seq: record.seq, time: now(), reason }))
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
 }

@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::Url;
 use serde_json::{Map, Value, json};
-use serin_event::{Intent, Record, python_json};
+use serin_event::{Record, python_json};
 use serin_services::conf::{Complaint, Conf};
 use serin_services::{choices, settings};
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use super::transport::sender::{self, Sender};
 use super::transport::stream::Address;
 use super::transport::tls;
 use super::{Batch, Carries, Delivery, Item, Later, Outcome, Output, OutputType, Passwords, event_id};
+use crate::outputs::syslog::message::severity;
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "gelf",
@@ -242,7 +243,7 @@ fn message(record: &Record, hostname: &str) -> String {
         ("host", json!(host)),
         ("short_message", json!(record.sentence())),
         ("timestamp", time.map_or(Value::Null, Value::Number)),
-        ("level", json!(level(record))),
+        ("level", json!(severity(record))),
         ("_event_id", json!(event_id(record))),
         ("_node_id", json!(&*record.node_id)),
         ("_logtype", json!(record.kind.logtype)),
@@ -264,15 +265,6 @@ fn message(record: &Record, hostname: &str) -> String {
 
 fn text(text: &str) -> Value {
     if text.is_empty() { Value::Null } else { json!(text) }
-}
-
-/// As syslog has it: 4 warning, 5 notice for a mere connection, 6 for what the sensor says of itself.
-fn level(record: &Record) -> u8 {
-    match record.intent() {
-        Intent::Housekeeping => 6,
-        Intent::Connect => 5,
-        Intent::Interact | Intent::Login | Intent::Bait => 4,
-    }
 }
 
 /// The datagrams of one message, compressed where it would need more than one; `None`: too many.

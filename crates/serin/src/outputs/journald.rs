@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use serde_json::Value;
-use serin_event::{Intent, Record};
+use serin_event::Record;
 use serin_services::conf::{Complaint, Conf};
 use serin_services::settings;
 use tokio::io::Interest;
@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::encode::{self, Format};
 use super::{Batch, Carries, Delivery, Item, Later, Outcome, Output, OutputType, Passwords, event_id};
 use crate::incidents::USERS;
+use crate::outputs::syslog::message::severity;
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "journald",
@@ -138,7 +139,7 @@ impl Output for Journald {
         let mut entry = Vec::with_capacity(1024);
         for (name, value) in [
             ("MESSAGE", self.format.encode(record)),
-            ("PRIORITY", priority(record).to_string()),
+            ("PRIORITY", severity(record).to_string()),
             ("SYSLOG_IDENTIFIER", self.identifier.clone()),
             ("SYSLOG_FACILITY", "16".to_owned()),
             ("MESSAGE_ID", message_id(record.kind.service)),
@@ -182,15 +183,6 @@ impl Output for Journald {
 
     fn confirms(&self) -> &'static str {
         "taken by the journal's socket"
-    }
-}
-
-/// As syslog has it: 4 warning, 5 notice for a mere connection, 6 for what the sensor says of itself.
-fn priority(record: &Record) -> u8 {
-    match record.intent() {
-        Intent::Housekeeping => 6,
-        Intent::Connect => 5,
-        Intent::Interact | Intent::Login | Intent::Bait => 4,
     }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serin_event::Timestamp;
 
 use super::window::Ahead;
+use crate::runtime::clock::now;
 
 /// Whether events get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -107,10 +108,6 @@ impl OutputStatus {
         self.lag_events = events;
         self.lag_seconds = u64::try_from(age).unwrap_or(0);
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //! fingerprint of a handshake that fails is known too. JA3: <https://github.com/salesforce/ja3>;
 //! JA4 (the client fingerprint alone, which is under a free licence): `FoxIO`'s technical details.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::digest;
 use md5::Digest as _;
 use serin_services::dialogue::TlsPeer;
 use serin_services::wire::{Reader, Short};
+
+use crate::hex::hex;
 
 /// The record type of a handshake: RFC 8446, section 5.1.
 pub(crate) const HANDSHAKE: u8 = 22;
@@ -235,14 +235,6 @@ fn short_hash(text: &str) -> String {
         return ZERO_HASH.to_owned();
     }
     hex(digest::digest(&digest::SHA256, text.as_bytes()).as_ref()).chars().take(12).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn md5_hex(bytes: &[u8]) -> String {

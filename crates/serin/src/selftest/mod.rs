@@ -24,6 +24,7 @@ pub use report::{OutputTried, Report, ServiceTried};
 
 use crate::incidents::Notice;
 use crate::outputs::{OutputStatus, State};
+use crate::runtime::clock::now;
 use crate::runtime::journal::Journal;
 use crate::runtime::recorder::Recorder;
 
@@ -173,7 +174,3 @@ impl Tester {
 
 /// Records looked at at once.
 const PAGE: usize = 512;
-
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
-}

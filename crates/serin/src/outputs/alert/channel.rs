@@ -23,6 +23,7 @@ use crate::incidents::{Change, Notice};
 use crate::outputs::delivery::Level;
 use crate::outputs::transport::http;
 use crate::outputs::{Batch, Delivery, Item, Later, Outcome, Output};
+use crate::runtime::clock::now;
 
 settings! { "alerts" {
     /// At most so many messages a minute; what is more goes together in one. 0: no limit. Outputs that
@@ -347,10 +348,6 @@ enum Sent {
     /// It comes again, in other company.
     Again,
     Failed(Outcome),
-}
-
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 impl<C: Courier> Output for Channel<C> {

@@ -64,7 +64,6 @@ impl Format {
     }
 
     /// The media type of one encoded record.
-    #[allow(dead_code, reason = "the first output that uses it removes this line")]
     pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Self::OpenCanary | Self::Serin | Self::Ecs | Self::Ocsf => "application/json",

@@ -125,13 +125,10 @@ impl Layout {
         message.into_bytes()
     }
 
-    /// 4 warning, 5 notice for a mere connection, 6 informational for what the sensor says of itself.
     fn severity(&self, record: &Record) -> u8 {
-        self.severity.unwrap_or(match (self.protocol, record.intent()) {
-            (Protocol::Rfc5424 | Protocol::Rfc3164, Intent::Housekeeping) => 6,
-            (Protocol::Rfc5424 | Protocol::Rfc3164, Intent::Connect) => 5,
-            // OpenCanary logs everything as a warning.
-            _ => 4,
+        self.severity.unwrap_or_else(|| match self.protocol {
+            Protocol::Rfc5424 | Protocol::Rfc3164 => severity(record),
+            Protocol::OpenCanary => WARNING,
         })
     }
 
@@ -208,6 +205,19 @@ fn structured_data(record: &Record, enterprise: u32) -> String {
 /// Whatever a format brings in: one message is one line.
 fn one_line(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+}
+
+/// OpenCanary logs everything as this.
+const WARNING: u8 = 4;
+
+/// A record's severity in syslog's numbers (RFC 5424, section 6.2.1): 4 warning, 5 notice for a mere
+/// connection, 6 informational for what the sensor says of itself.
+pub(in crate::outputs) fn severity(record: &Record) -> u8 {
+    match record.intent() {
+        Intent::Housekeeping => 6,
+        Intent::Connect => 5,
+        Intent::Interact | Intent::Login | Intent::Bait => WARNING,
+    }
 }
 
 #[cfg(test)]

@@ -16,12 +16,12 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Proxy, Url};
-use serin_event::Timestamp;
 use serin_services::conf::{Complaint, Conf};
 use serin_services::settings;
 
 use super::{CONNECT, may_reach, tls};
 use crate::outputs::Outcome;
+use crate::runtime::clock::now;
 
 settings! { "http" {
     /// A proxy to go through, such as http://proxy.example:3128; without it the variables HTTPS_PROXY,
@@ -92,7 +92,6 @@ impl Request {
     }
 
     /// The same with one more header.
-    #[allow(dead_code, reason = "the first output that uses it removes this line")]
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
@@ -232,10 +231,6 @@ fn until_date(text: &str) -> Option<Duration> {
     let time = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     let micros = time.as_microsecond().checked_sub(now().0)?;
     Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
-}
-
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 /// The address in a URL that names none by name.

@@ -168,7 +168,6 @@ pub(crate) async fn tcp(host: &str, port: u16) -> Result<TcpStream, Outcome> {
     Ok(socket)
 }
 
-#[allow(dead_code, reason = "the first output that uses it removes this line")]
 /// A stream socket in the file system.
 ///
 /// # Errors

@@ -8,7 +8,6 @@ mod handler;
 mod printf;
 mod template;
 
-use std::fmt::Write as _;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -33,6 +32,7 @@ use super::secret::{Secret, SecretTable};
 use super::transport::http::{self, Answer, Http, Request};
 use super::transport::tls;
 use super::{Carries, Later, Outcome, Output, OutputType, Passwords};
+use crate::hex::hex;
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "webhook",
@@ -284,10 +284,5 @@ fn header_text(text: &str) -> String {
 }
 
 fn signature(key: &hmac::Key, body: &[u8]) -> String {
-    let mut text = "sha256=".to_owned();
-    for byte in hmac::sign(key, body).as_ref() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("sha256={}", hex(hmac::sign(key, body).as_ref()))
 }

@@ -3,8 +3,9 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use serin_services::conf::Conf;
 
-use super::request::{self, element, hex};
+use super::request::{self, element};
 use super::settings::Checked;
+use crate::hex::hex;
 use crate::outputs::transport::http::{Http, Request};
 
 /// ISC's word on the account of these settings, for a person.

@@ -31,6 +31,7 @@ use super::policy::{self, AddressPolicy};
 use crate::outputs::transport::http::{self, Http, Request};
 use crate::outputs::transport::tls;
 use crate::outputs::{Batch, Carries, Delivery, Item, Later, Outcome, Output, OutputType, Passwords};
+use crate::runtime::clock::now;
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "dshield",
@@ -55,10 +56,6 @@ const SOURCES_MAX: usize = 20_000;
 
 fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
     Ok(Box::new(DShield::new(conf, AddressPolicy::new(conf)?)?))
-}
-
-fn now() -> Timestamp {
-    Timestamp(jiff::Timestamp::now().as_microsecond())
 }
 
 #[derive(Debug)]

@@ -1,7 +1,5 @@
 //! ISC's submit API: what a request looks like and what its answers mean.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::outputs::Outcome;
 use crate::outputs::transport::http::{Answer, Request};
+
+use crate::hex::hex;
 
 /// Who reports.
 #[derive(Clone, PartialEq, Eq)]
@@ -94,14 +94,6 @@ fn percent_encoded(byte: u8) -> String {
     } else {
         format!("%{byte:02X}")
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// One element of ISC's short XML answers.
