@@ -1,0 +1,79 @@
+//! An event as rules see it.
+
+use std::borrow::Cow;
+
+use crate::rule::LogSource;
+
+/// One field's value. Rules compare text without regard to case, and `22`, `"22"` and `22.0` are the
+/// same to them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// The field is there and has no value.
+    Null,
+    /// A yes or no.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// Several values: whatever is asked of the field holds if it holds for one of them.
+    List(Vec<Value<'a>>),
+}
+
+/// The fields of one event in one [`View`]: dotted paths to values, flat. A member `a` of an object
+/// `b` is the field `b.a`; a member whose own name has a dot is found by that name first.
+///
+/// Looking a field up is linear: events have tens of fields, and most rules ask for one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fields<'a> {
+    members: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+impl<'a> Fields<'a> {
+    /// No fields yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a field. The first of a name counts.
+    pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: Value<'a>) {
+        self.members.push((name.into(), value));
+    }
+
+    /// The value of the field of exactly this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.members.iter().find(|it| it.0 == name).map(|it| &it.1)
+    }
+
+    /// All fields, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.members.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+}
+
+/// An event in the terms of one log source: the same HTTP request is an OpenCanary record, a line of
+/// a web server's log and a line of a proxy's log, each with its own field names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View<'a> {
+    /// What it is a log of.
+    pub source: &'a LogSource,
+    /// Its fields there.
+    pub fields: Fields<'a>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event<'a> {
+    /// What it is called in the evidence of a [`crate::Detection`]; the journal's number, say.
+    pub id: u64,
+    /// When it happened: microseconds since 1970-01-01 00:00 UTC.
+    pub time: i64,
+    /// Which sensor saw it; together with `time` and `id` this decides the order of events.
+    pub sensor: Cow<'a, str>,
+    /// What it is, in the terms of each log source it belongs to.
+    pub views: Vec<View<'a>>,
+}

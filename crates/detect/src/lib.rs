@@ -1,0 +1,23 @@
+//! Sigma rules: read, matched against events as they happen, and correlated.
+//!
+//! A [`Pack`] is what some rule files came to: rules, correlations, and what was refused and why. A
+//! [`Detector`] runs a pack over events in their order of arrival and says what fired. Neither knows
+//! of files, clocks or sockets: texts and [`Event`]s go in, [`Detection`]s come out, and the same
+//! input gives the same output, byte for byte.
+//!
+//! The language is Sigma 2.1 with the decisions of `docs/detection.md`. Events are compared as they
+//! are: a rule says which log source it is for, and an event says in which log sources it can be
+//! seen, with which fields ([`View`]).
+
+pub mod detection;
+pub mod event;
+pub mod expr;
+pub mod pattern;
+pub mod refusal;
+pub mod rule;
+pub mod scalar;
+
+pub use detection::{Detection, Hit};
+pub use event::{Event, Fields, Value, View};
+pub use refusal::{Place, Refusal, Warning};
+pub use rule::{Correlation, Level, LogSource, Meta, Rule};
