@@ -166,6 +166,35 @@ fn each_recipient_has_a_fate_of_its_own() {
 }
 
 #[test]
+fn who_has_a_mail_does_not_get_it_again_after_a_crash_nor_waits_for_others() {
+    let smtpd = Smtpd::start(&json!({}));
+    let full = smtpd.folder.path().join("full");
+    fs::write(&full, "").unwrap();
+    let more = json!({ "tls": "none", "to": ["first@example.org", "full@example.org"] });
+    let mut sensor = Setup::of(&["ftp"]).output("mail", smtpd.output(&more)).start();
+    log_in(&sensor, 1);
+    smtpd.mails(1);
+    status(&sensor, "does not take mail for full@example.org yet: 452");
+    sensor.crash();
+    sensor.start();
+    // What happens meanwhile is told.
+    log_in(&sensor, 1);
+    smtpd.mails(2);
+    fs::remove_file(&full).unwrap();
+    let mails = smtpd.mails(4);
+    let ids = |to: &str| {
+        let ours = mails.iter().filter(|it| it["to"] == json!([to]));
+        let mut ids: Vec<_> = ours.map(|it| parsed(it)["headers"]["message-id"][0].to_string()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids("first@example.org").len(), 2, "{mails:#?}");
+    assert_eq!(ids("first@example.org"), ids("full@example.org"));
+    eventually("the lag to end", || (super::status(&sensor, "mail")["lag_events"] == 0).then_some(()));
+    assert_eq!(smtpd.seen().len(), 4);
+}
+
+#[test]
 fn what_nobody_takes_is_a_dead_letter_and_the_next_goes_out() {
     let smtpd = Smtpd::start(&json!({ "faults": ["reject"] }));
     let sensor = Setup::of(&["ftp"]).output("mail", smtpd.output(&json!({ "tls": "none" }))).start();

@@ -2,7 +2,7 @@
 
 Arguments: a folder, and JSON with port, tls (none, starttls, implicit), user and password or token, and
 faults: a list of what the next mails meet (greylist, cut, reject, ok). Recipients that begin with "gone"
-do not exist. It writes its certificate to FOLDER/ca.pem, one line of JSON for each mail to FOLDER/mails,
+do not exist; those that begin with "full" take nothing while there is a file FOLDER/full. It writes its certificate to FOLDER/ca.pem, one line of JSON for each mail to FOLDER/mails,
 and FOLDER/ready when it listens.
 """
 
@@ -64,6 +64,8 @@ class Handler:
         if faults and faults[0] == "greylist":
             del faults[0]
             return "451 4.7.1 Greylisted, come again"
+        if address.startswith("full") and os.path.exists(os.path.join(folder, "full")):
+            return "452 4.2.2 Mailbox full"
         if address.startswith("gone"):
             return "550 5.1.1 No such user"
         envelope.rcpt_tos.append(address)

@@ -16,6 +16,8 @@ pub(crate) struct Card {
     pub(crate) id: String,
     /// The same for each delivery of this card, and for no other card.
     pub(crate) key: String,
+    /// The numbers of all records that it tells.
+    pub(crate) events: Vec<u64>,
     pub(crate) kind: CardKind,
     pub(crate) severity: Severity,
     /// A few words of our own, without anything that a peer chose: fit for a mail's subject.
@@ -121,6 +123,7 @@ impl Card {
         Self {
             id: notice.id.clone(),
             key: event_id(record),
+            events: vec![record.seq],
             kind,
             severity: notice.severity,
             title,
@@ -178,6 +181,7 @@ impl Card {
         Some(Self {
             id: format!("digest-{key}"),
             key,
+            events: told.iter().map(|it| it.record.seq).collect(),
             kind: CardKind::Digest,
             severity: worst,
             title,

@@ -250,16 +250,21 @@ impl<C: Courier> Channel<C> {
     /// Sends one message. Whatever it told is settled then, unless it comes again.
     async fn send(&mut self, message: &Message, items: &[&Item]) -> Sent {
         let outcome = match self.dress(items, message.more) {
-            Some((card, bytes)) => self.courier.send(&card, bytes).await,
+            Some((mut card, bytes)) => {
+                card.events = items.iter().map(|it| it.record.seq).collect();
+                self.courier.send(&card, bytes).await
+            }
             None if items.len() == 1 => Outcome::Delivered,
             None => Outcome::Reject("it has no form for several at once".to_owned()),
         };
         match &outcome {
             Outcome::Delivered | Outcome::Duplicate => {
                 self.most = self.most.saturating_mul(2);
-                if message.counts {
-                    self.rate.spend(Instant::now());
-                }
+                self.count(message);
+            }
+            Outcome::Wait(_) => {
+                self.count(message);
+                return Sent::Partly(outcome);
             }
             // One of them may spoil it: they go again, fewer at a time.
             Outcome::Reject(_) if self.incidents(items) > 1 => {
@@ -267,7 +272,7 @@ impl<C: Courier> Channel<C> {
                 return Sent::Again;
             }
             Outcome::Reject(_) => {}
-            Outcome::Retry { .. } | Outcome::Wait(_) | Outcome::Hold(_) | Outcome::Gone(_) => {
+            Outcome::Retry { .. } | Outcome::Hold(_) | Outcome::Gone(_) => {
                 return Sent::Failed(outcome);
             }
         }
@@ -277,6 +282,12 @@ impl<C: Courier> Channel<C> {
             }
         }
         Sent::Settled
+    }
+
+    fn count(&mut self, message: &Message) {
+        if message.counts {
+            self.rate.spend(Instant::now());
+        }
     }
 
     fn incidents(&self, items: &[&Item]) -> usize {
@@ -296,8 +307,14 @@ impl<C: Courier> Channel<C> {
     async fn tell(&mut self, batch: &[Item]) -> Vec<Outcome> {
         let began = Instant::now();
         self.meet(batch);
-        let settled = |it: &Item| self.pending.get(&it.record.seq).and_then(|it| it.settled.clone());
-        let open: Vec<_> = (0..batch.len()).filter(|it| batch.get(*it).and_then(settled).is_none()).collect();
+        self.courier.forget_before(batch.first().map_or(0, |it| it.record.seq));
+        let partly = self.courier.partly();
+        let is_partly = |seq: u64| partly.iter().any(|it| it.0.contains(&seq));
+        let is_open = |it: &Item| {
+            let seq = it.record.seq;
+            !is_partly(seq) && self.pending.get(&seq).is_some_and(|it| it.settled.is_none())
+        };
+        let open: Vec<_> = (0..batch.len()).filter(|it| batch.get(*it).is_some_and(is_open)).collect();
         let plan = self.plan(batch, &open);
         let place = |it: &usize| open.get(*it).copied();
         // What is not even tried in this delivery comes again at once.
@@ -305,19 +322,32 @@ impl<C: Courier> Channel<C> {
         for (it, time) in &plan.waits {
             outcomes.note(place(it).as_slice(), &Outcome::Wait(*time));
         }
-        for message in &plan.messages {
+        let mut messages: Vec<(Vec<usize>, Message)> =
+            plan.messages.into_iter().map(|it| (it.places.iter().filter_map(place).collect(), it)).collect();
+        for (events, rest) in &partly {
+            let told = places(batch, events);
+            if rest.is_zero() {
+                messages.push((told, Message::default()));
+            } else {
+                outcomes.note(&told, &Outcome::Wait(*rest));
+            }
+        }
+        for (told, message) in messages.into_iter().filter(|it| !it.0.is_empty()) {
             if began.elapsed() >= SENDING {
                 break;
             }
-            let told: Vec<_> = message.places.iter().filter_map(place).collect();
             if message.ends && told.iter().any(|it| self.is_early(batch, *it)) {
                 outcomes.note(&told, &Outcome::Wait(LOOK_AGAIN));
                 continue;
             }
             let items: Vec<_> = told.iter().filter_map(|it| batch.get(*it)).collect();
-            if let Sent::Failed(outcome) = self.send(message, &items).await {
-                outcomes.note(&told, &outcome);
-                break;
+            match self.send(&message, &items).await {
+                Sent::Failed(outcome) => {
+                    outcomes.note(&told, &outcome);
+                    break;
+                }
+                Sent::Partly(outcome) => outcomes.note(&told, &outcome),
+                Sent::Settled | Sent::Again => {}
             }
         }
         for (place, item) in batch.iter().enumerate() {
@@ -327,6 +357,12 @@ impl<C: Courier> Channel<C> {
         }
         outcomes.0
     }
+}
+
+/// Where these records stand in a batch.
+fn places(batch: &[Item], events: &[u64]) -> Vec<usize> {
+    let of_them = batch.iter().enumerate().filter(|it| events.contains(&it.1.record.seq));
+    of_them.map(|it| it.0).collect()
 }
 
 /// One for each item of a batch.
@@ -347,6 +383,8 @@ enum Sent {
     Settled,
     /// It comes again, in other company.
     Again,
+    /// Some have it; to the others it goes again.
+    Partly(Outcome),
     Failed(Outcome),
 }
 
@@ -371,6 +409,14 @@ impl<C: Courier> Output for Channel<C> {
 
     fn hurry(&mut self) {
         self.hurry = true;
+    }
+
+    fn recall(&mut self, memory: Option<&str>) {
+        self.courier.recall(memory);
+    }
+
+    fn memory(&self) -> Option<String> {
+        self.courier.memory()
     }
 
     fn confirms(&self) -> &'static str {

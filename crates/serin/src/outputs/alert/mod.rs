@@ -28,7 +28,8 @@ pub(crate) trait Courier: Send + fmt::Debug {
     /// the receiver does not want it.
     fn message(&self, card: &Card, record: Option<&Record>) -> Option<Vec<u8>>;
 
-    /// Hands one message over.
+    /// Hands one message over. [`Outcome::Wait`]: some of its recipients have it, and it is one of
+    /// [`Courier::partly`] now.
     fn send<'a>(&'a mut self, card: &'a Card, message: Vec<u8>) -> Later<'a, Outcome>;
 
     /// How strongly it confirms.
@@ -41,6 +42,23 @@ pub(crate) trait Courier: Send + fmt::Debug {
     /// of each of them, whatever the settings say; nobody is disturbed by that.
     fn resolves(&self) -> bool {
         false
+    }
+
+    /// Messages that some of their recipients have and others do not: of each the numbers of the events
+    /// that it tells, and how long it rests. It goes again as it is, beside what happens meanwhile.
+    fn partly(&self) -> Vec<(Vec<u64>, Duration)> {
+        Vec::new()
+    }
+
+    /// Whatever came before this event is over.
+    fn forget_before(&mut self, _event: u64) {}
+
+    /// As [`Output::recall`](super::Output::recall).
+    fn recall(&mut self, _memory: Option<&str>) {}
+
+    /// As [`Output::memory`](super::Output::memory).
+    fn memory(&self) -> Option<String> {
+        None
     }
 
     /// What the operator should put right, although alerts still get through.

@@ -35,6 +35,8 @@ struct Seen {
     told: Vec<(Duration, Card)>,
     tried: usize,
     script: VecDeque<Outcome>,
+    /// What some of the recipients lack, until this time.
+    lacked: Option<(Vec<u64>, Instant)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -59,6 +61,10 @@ impl Courier for Scripted {
             if matches!(outcome, Outcome::Delivered | Outcome::Duplicate) {
                 seen.told.push((passed(), card.clone()));
             }
+            seen.lacked = match outcome {
+                Outcome::Wait(time) => Some((card.events.clone(), Instant::now() + time)),
+                _ => seen.lacked.take().filter(|it| it.0 != card.events),
+            };
             outcome
         })
     }
@@ -73,6 +79,12 @@ impl Courier for Scripted {
 
     fn resolves(&self) -> bool {
         self.resolves
+    }
+
+    fn partly(&self) -> Vec<(Vec<u64>, Duration)> {
+        let seen = self.seen.lock();
+        let rest = |it: &(Vec<u64>, Instant)| it.1.saturating_duration_since(Instant::now());
+        seen.lacked.iter().map(|it| (it.0.clone(), rest(it))).collect()
     }
 }
 
@@ -382,6 +394,21 @@ async fn an_interrupted_delivery_repeats_nothing_that_was_confirmed() {
     world.passes(Duration::from_mins(1)).await;
     let ids: Vec<_> = world.cards().into_iter().map(|it| it.id).collect();
     assert_eq!(ids, ["incident-0", "incident-1", "incident-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_some_recipients_lack_goes_again_as_it_is_and_others_wait_for_nobody() {
+    let mut world = World::new(&[("digest", 60.into())]);
+    world.opens(0..3);
+    world.script([Outcome::Wait(Duration::from_mins(5))]);
+    world.passes(Duration::from_secs(90)).await;
+    assert!(world.told().is_empty() && world.settled.is_empty());
+    world.opens(3..5);
+    world.passes(Duration::from_secs(90)).await;
+    assert_eq!(world.cards().iter().map(|it| it.events.clone()).collect::<Vec<_>>(), [[4, 5]]);
+    world.passes(Duration::from_mins(5)).await;
+    assert_eq!(world.cards().last().unwrap().events, [1, 2, 3]);
+    assert_eq!((world.cards().len(), world.settled.len()), (2, 5));
 }
 
 /// Whatever the receiver does and however things happen: each change is told, in its own message or in

@@ -7,6 +7,7 @@ mod handler;
 mod message;
 mod mime;
 mod oauth;
+mod partly;
 mod smtp;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub(crate) use handler::from_handler;
 use message::{Handler, Letterhead};
 use mime::Mailbox;
 use oauth::{Grant, Tokens};
+use partly::Partly;
 use smtp::{Fate, Login, Security, Server, Session};
 
 use super::alert::{self, Card, Channel, Courier};
@@ -31,6 +33,7 @@ use super::secret::Secret;
 use super::transport::http::{self, Http};
 use super::transport::{CONNECT, tls};
 use super::{Carries, Later, Outcome, Output, OutputType, Passwords};
+use crate::runtime::clock::now;
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "mail",
@@ -122,8 +125,10 @@ struct Mail {
     from: Mailbox,
     to: Vec<Mailbox>,
     form: Form,
-    /// Who has the mail of this key already, while others do not.
-    partly: Option<(String, Vec<String>)>,
+    /// Mails that some have already, while others do not.
+    partly: Partly,
+    /// Why those do not take them yet.
+    later: Vec<(String, String)>,
     /// Recipients that the server refuses.
     refused: Vec<(String, String)>,
     warning: Option<String>,
@@ -185,13 +190,14 @@ impl Mail {
             from,
             to,
             form,
-            partly: None,
+            partly: Partly::default(),
+            later: Vec::new(),
             refused: Vec::new(),
             warning: if settings.tls == Secrecy::None { None } else { tls::warning(conf) },
         })
     }
 
-    async fn hand_over(&mut self, key: &str, message: &[u8]) -> Outcome {
+    async fn hand_over(&mut self, card: &Card, message: &[u8]) -> Outcome {
         let login = match self.login().await {
             Ok(login) => login,
             Err(outcome) => return outcome,
@@ -220,17 +226,17 @@ impl Mail {
                 return outcome;
             }
         };
-        let done = self.partly.take().filter(|it| it.0 == key).map(|it| it.1).unwrap_or_default();
+        let done = self.partly.done(&card.events);
         let to: Vec<String> =
             self.to.iter().map(|it| it.address.clone()).filter(|it| !done.contains(it)).collect();
         let addresses: Vec<&str> = to.iter().map(String::as_str).collect();
-        let fates = session.mail(&self.from.address, &addresses, message).await;
-        let outcome = match fates {
-            Ok(fates) => self.judge(key, done, &to, &fates),
-            Err(outcome) => {
-                self.partly = Some((key.to_owned(), done));
-                outcome
+        let outcome = match session.mail(&self.from.address, &addresses, message).await {
+            Ok(fates) => self.judge(card, done, &to, fates),
+            // It has become too large for those who lack it.
+            Err(Outcome::Reject(why)) if !done.is_empty() => {
+                self.judge(card, done, &to, vec![Fate::Refused(why); to.len()])
             }
+            Err(outcome) => outcome,
         };
         session.quit().await;
         outcome
@@ -250,26 +256,42 @@ impl Mail {
     }
 
     /// What is to be done, when each recipient has a fate of its own.
-    fn judge(&mut self, key: &str, mut done: Vec<String>, to: &[String], fates: &[Fate]) -> Outcome {
+    fn judge(&mut self, card: &Card, mut done: Vec<String>, to: &[String], fates: Vec<Fate>) -> Outcome {
         let mut later = None;
         let mut refused = None;
-        for (address, fate) in to.iter().zip(fates) {
-            self.refused.retain(|it| it.0 != *address);
+        let fates: Vec<_> = to.iter().zip(fates).collect();
+        done.extend(fates.iter().filter(|it| it.1 == Fate::Taken).map(|it| it.0.clone()));
+        let gives_up = !done.is_empty() && self.partly.gives_up(&card.events, card.time, now());
+        for (address, fate) in fates {
+            for told in [&mut self.refused, &mut self.later] {
+                told.retain(|it| it.0 != *address);
+            }
+            let fate = match fate {
+                Fate::Later(why) if gives_up => Fate::Refused(format!("{why}; given up")),
+                other => other,
+            };
             match fate {
-                Fate::Taken => done.push(address.clone()),
-                Fate::Later(why) => later = Some(format!("{address}: {why}")),
+                Fate::Taken => {}
+                Fate::Later(why) => {
+                    later = Some(format!("{address}: {why}"));
+                    self.later.push((address.clone(), why));
+                }
                 Fate::Refused(why) => {
                     refused = Some(format!("{address}: {why}"));
-                    self.refused.push((address.clone(), why.clone()));
+                    self.refused.push((address.clone(), why));
                 }
             }
         }
-        match (later, refused) {
-            (Some(why), _) => {
-                self.partly = Some((key.to_owned(), done));
-                Outcome::retry(why)
+        if let Some(why) = later {
+            // Others wait for nobody.
+            if done.is_empty() {
+                return Outcome::retry(why);
             }
-            (None, Some(why)) if done.is_empty() => Outcome::Reject(why),
+            return Outcome::Wait(self.partly.keep(&card.events, done));
+        }
+        self.partly.settled(&card.events);
+        match refused {
+            Some(why) if done.is_empty() => Outcome::Reject(why),
             _ => Outcome::Delivered,
         }
     }
@@ -322,7 +344,23 @@ impl Courier for Mail {
     }
 
     fn send<'a>(&'a mut self, card: &'a Card, message: Vec<u8>) -> Later<'a, Outcome> {
-        Box::pin(async move { self.hand_over(&card.key, &message).await })
+        Box::pin(async move { self.hand_over(card, &message).await })
+    }
+
+    fn partly(&self) -> Vec<(Vec<u64>, Duration)> {
+        self.partly.all()
+    }
+
+    fn forget_before(&mut self, event: u64) {
+        self.partly.forget_before(event);
+    }
+
+    fn recall(&mut self, memory: Option<&str>) {
+        self.partly = Partly::recall(memory);
+    }
+
+    fn memory(&self) -> Option<String> {
+        self.partly.memory()
     }
 
     fn confirms(&self) -> &'static str {
@@ -339,7 +377,11 @@ impl Courier for Mail {
     fn warning(&self) -> Option<String> {
         let refused =
             self.refused.iter().map(|(address, why)| format!("the server refuses {address}: {why}"));
-        let all: Vec<_> = self.warning.clone().into_iter().chain(refused).collect();
+        let waits = !self.partly.all().is_empty();
+        let later = self.later.iter().filter(|_| waits);
+        let later =
+            later.map(|(address, why)| format!("the server does not take mail for {address} yet: {why}"));
+        let all: Vec<_> = self.warning.clone().into_iter().chain(refused).chain(later).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }
