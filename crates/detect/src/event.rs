@@ -22,6 +22,35 @@ pub enum Value<'a> {
     List(Vec<Value<'a>>),
 }
 
+impl Value<'_> {
+    /// What text comparisons see: a whole number has no decimal point, however it was written. Null has
+    /// no text, and of a list each member has its own.
+    #[must_use]
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Null | Self::List(_) => None,
+            Self::Bool(true) => Some(Cow::Borrowed("true")),
+            Self::Bool(false) => Some(Cow::Borrowed("false")),
+            Self::Int(it) => Some(Cow::Owned(it.to_string())),
+            Self::Float(it) => Some(Cow::Owned(float_text(*it))),
+            Self::Text(it) => Some(Cow::Borrowed(it)),
+        }
+    }
+
+    /// The value itself, or each member of the list and of lists in it.
+    pub fn each<'v>(&'v self, ask: &mut dyn FnMut(&'v Value<'_>) -> bool) -> bool {
+        match self {
+            Self::List(members) => members.iter().any(|it| it.each(ask)),
+            one => ask(one),
+        }
+    }
+}
+
+/// The one text of a number: `22` of 22.0, never an exponent, no sign of a zero.
+pub(crate) fn float_text(it: f64) -> String {
+    if it == 0.0 { "0".to_owned() } else { it.to_string() }
+}
+
 /// The fields of one event in one [`View`]: dotted paths to values, flat. A member `a` of an object
 /// `b` is the field `b.a`; a member whose own name has a dot is found by that name first.
 ///
@@ -47,6 +76,14 @@ impl<'a> Fields<'a> {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
         self.members.iter().find(|it| it.0 == name).map(|it| &it.1)
+    }
+
+    /// Whether the field is there, with a value of its own or with members.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let is_or_holds =
+            |it: &str| it.strip_prefix(name).is_some_and(|it| it.is_empty() || it.starts_with('.'));
+        self.members.iter().any(|it| is_or_holds(&it.0))
     }
 
     /// All fields, in the order they were added.

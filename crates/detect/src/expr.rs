@@ -38,11 +38,10 @@ pub enum Ask {
     Exists(bool),
     /// Is the field missing or null?
     Null,
-    /// Does its text fit this pattern, from beginning to end?
+    /// Does its text fit this pattern, from beginning to end? Also asked for numbers: two of them are
+    /// equal when their texts are ([`crate::Value::text`]), so `22` is `22.0` and `"22"` but not `"022"`.
     Text(Pattern),
-    /// Is it this number, or this number's text?
-    Number(Number),
-    /// Is it this, or the word for it?
+    /// Is it this, or the word for it, or the number 1 or 0 that stands for it?
     Bool(bool),
     /// Is it a number, or a number's text, on this side of that one?
     Compare(Op, f64),
@@ -52,17 +51,8 @@ pub enum Ask {
     Cidr(IpNet),
     /// How does its text relate to another field's text?
     Field(FieldAsk),
-    /// Is this part of the point in time that it names so?
-    Time(Part, Box<Ask>),
-}
-
-/// A number as a rule writes it. `22`, `22.0` and `"22"` are equal, `"022"` is not.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Number {
-    /// Whole.
-    Int(i64),
-    /// Any other.
-    Float(f64),
+    /// Does this part of the point in time that it names stand so to that number?
+    Time(Part, Op, f64),
 }
 
 /// How a number stands to another.
@@ -76,7 +66,7 @@ pub enum Op {
     Gt,
     /// At least.
     Gte,
-    /// Equal. Only in correlations.
+    /// Equal. Only of parts of a point in time, and in correlations.
     Eq,
     /// Not equal. Only in correlations.
     Neq,

@@ -9,9 +9,23 @@
 //! are: a rule says which log source it is for, and an event says in which log sources it can be
 //! seen, with which fields ([`View`]).
 
+// What a rule file or an event holds must not be able to stop us.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod detection;
+pub mod evaluate;
 pub mod event;
 pub mod expr;
+pub mod modifier;
 pub mod pattern;
 pub mod refusal;
 pub mod rule;
