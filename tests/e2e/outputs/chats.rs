@@ -389,6 +389,32 @@ fn trouble_delays_a_message_and_loses_and_doubles_none() {
 }
 
 #[test]
+fn what_does_not_answer_quite_like_itself_gets_each_message_once() {
+    let answers = || {
+        vec![
+            Reply::new(200, ""),
+            Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"ok\":t"),
+            Reply::new(200, "thanks"),
+        ]
+    };
+    let (sensor, doubles) = sensor_with(|_| answers(), &json!({}));
+    let status = |name: &str| super::status(&sensor, &format!("to-{name}"));
+    log_in(&sensor, 3);
+    for (name, (receiver, _)) in &doubles {
+        eventually(name, || (status(name)["sent"] == 3).then_some(()));
+        assert_eq!(receiver.seen().len(), 3, "{name}");
+    }
+    // With those success is more than a status.
+    for name in ["slack", "telegram"] {
+        let warning = status(name)["warning"].to_string();
+        assert!(warning.contains("perhaps not every message arrives"), "{name}: {warning}");
+    }
+    log_in(&sensor, 1);
+    taken(&doubles, "slack", 1);
+    eventually("the doubt to end", || status("slack")["warning"].is_null().then_some(()));
+}
+
+#[test]
 fn after_an_outage_a_handful_of_messages_tells_everything() {
     let kind = kinds().into_iter().find(|it| it.name == "telegram").unwrap();
     let (receiver, account) = double(&kind, Vec::new());

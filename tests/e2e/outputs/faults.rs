@@ -143,12 +143,24 @@ fn survives(faults: Vec<Reply>) -> (Sensor, Vec<Request>) {
 }
 
 #[test]
-fn a_reply_that_is_cut_or_no_http_is_none() {
+fn a_reply_without_a_status_is_none() {
     survives(vec![
         Reply::cut(),
-        Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
+        Reply::raw("HTTP/1.1 200 OK\r\nContent-Le"),
         Reply::raw("220 mail.example ESMTP\r\n"),
+        Reply::raw("HTTP/1.1 503 Busy\r\nContent-Length: 100\r\n\r\nhalf"),
     ]);
+}
+
+#[test]
+fn a_success_whose_words_are_cut_is_one_and_nothing_comes_twice() {
+    let receiver = Receiver::start(|_| Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"));
+    let sensor = hooked(&receiver.url("/"), &json!({})).start();
+    log_in(&sensor, 2);
+    eventually("both to be delivered", || (status(&sensor, "hook")["sent"] == 2).then_some(()));
+    assert_eq!(status(&sensor, "hook")["state"], "ok");
+    let times = times(&receiver.seen());
+    assert!(times.len() == 2 && times.values().all(|it| *it == 1), "{times:?}");
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn a_wrong_password_waits_for_the_operator() {
     let output = smtpd.output(&json!({ "user": "canary", "password": "wrong-one", "ca": smtpd.ca() }));
     let sensor = Setup::of(&["ftp"]).output("mail", output).start();
     log_in(&sensor, 1);
-    let status = status(&sensor, "535");
+    let status = status(&sensor, "the login with 535");
     assert!(status.contains("hold") && !status.contains("wrong-one"), "{status}");
     assert!(smtpd.seen().is_empty());
 }

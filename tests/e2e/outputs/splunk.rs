@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::{Value, json};
 use serin_tests::{Receiver, Reply, Request, Setup, eventually};
 
-use super::log_in;
+use super::{log_in, status};
 
 const TOKEN: &str = "5b2d4bb2-0000-4000-8000-a1b2c3d4e5f6";
 
@@ -150,6 +150,23 @@ fn a_token_without_acknowledgement_confirms_what_it_accepts() {
     log_in(&sensor, 3);
     let all = [("user0".to_owned(), 1), ("user1".to_owned(), 1), ("user2".to_owned(), 1)];
     eventually("three events", || (collector.users() == BTreeMap::from(all.clone())).then_some(()));
+}
+
+#[test]
+fn an_answer_that_is_cut_again_and_again_repeats_an_event_once() {
+    let collector = Collector::new(false);
+    let receiver = collector.serve();
+    let takes = collector.clone();
+    receiver.answer(move |request| {
+        takes.answer(request);
+        Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\n{\"text\":")
+    });
+    let sensor = Setup::of(&["ftp"]).output("splunk", output(&receiver)).start();
+    log_in(&sensor, 1);
+    eventually("the sensor to believe it", || (status(&sensor, "splunk")["sent"] == 1).then_some(()));
+    let told = status(&sensor, "splunk")["receipt"].to_string();
+    assert!(told.contains("the answer was cut"), "{told}");
+    assert_eq!(collector.users(), BTreeMap::from([("user0".to_owned(), 2)]));
 }
 
 #[test]

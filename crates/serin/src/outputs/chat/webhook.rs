@@ -49,6 +49,8 @@ pub(super) struct Webhook<F> {
     http: Http,
     /// Whether the receiver took anything since the start.
     accepted: bool,
+    /// A success in words that are not the receiver's.
+    doubt: Option<String>,
 }
 
 impl<F: Form> fmt::Debug for Webhook<F> {
@@ -61,7 +63,7 @@ impl<F: Form> fmt::Debug for Webhook<F> {
 impl<F: Form + 'static> Webhook<F> {
     /// The channel around it; the conf's other groups are checked as well.
     pub(super) fn channel(conf: &Conf, url: Url, form: F) -> Result<Box<dyn Output>, Vec<Complaint>> {
-        let webhook = Self { form, url, http: Http::new(conf)?, accepted: false };
+        let webhook = Self { form, url, http: Http::new(conf)?, accepted: false, doubt: None };
         Ok(Box::new(Channel::new(conf, webhook)?))
     }
 }
@@ -96,16 +98,22 @@ impl<F: Form> Courier for Webhook<F> {
             request = request.with(name, value);
         }
         Box::pin(async move {
-            let outcome = match self.http.send(request).await {
-                Ok(answer) => self.form.judge(&answer),
-                Err(outcome) => outcome,
+            let answer = match self.http.send(request).await {
+                Ok(answer) => answer,
+                Err(outcome) => return outcome,
             };
-            match outcome {
+            match self.form.judge(&answer) {
+                // Sent again, it would come again and again.
+                Outcome::Hold(why) if may_be_taken(&answer) => {
+                    self.doubt = Some(format!("perhaps not every message arrives: {why}"));
+                    Outcome::Delivered
+                }
                 // Who refuses the first message may refuse all of them: the wrong kind of webhook.
                 Outcome::Reject(why) if !self.accepted => Outcome::Hold(why),
                 Outcome::Delivered | Outcome::Duplicate => {
                     self.accepted = true;
-                    outcome
+                    self.doubt = None;
+                    Outcome::Delivered
                 }
                 other => other,
             }
@@ -123,6 +131,20 @@ impl<F: Form> Courier for Webhook<F> {
     fn deadline(&self) -> Duration {
         self.http.deadline()
     }
+
+    fn warning(&self) -> Option<String> {
+        self.doubt.clone()
+    }
+}
+
+/// Whether a success that the receiver does not put so may be one all the same: the answer was cut, or
+/// something in between rewrote it. A page or an error in JSON is none.
+fn may_be_taken(answer: &Answer) -> bool {
+    let said = answered(answer);
+    let names = |name: &str| said.get(name).is_some();
+    let refused =
+        said.get("ok") == Some(&Value::Bool(false)) || names("error") || names("errors") || names("status");
+    (200..=299).contains(&answer.status) && !refused && !answer.text().trim_start().starts_with('<')
 }
 
 /// So long is a value before it is cut, in characters; more than any card has.
@@ -241,4 +263,22 @@ pub(super) fn not_like(receiver: &str, answer: &Answer) -> Outcome {
 pub(super) fn required(key: &str, text: &str) -> Result<(), Vec<Complaint>> {
     let complaint = || Complaint { key: key.to_owned(), text: "is missing".to_owned() };
     if text.is_empty() { Err(vec![complaint()]) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn a_page_or_an_error_is_no_success() {
+        let taken = |status, body: &str| {
+            may_be_taken(&Answer { status, headers: HeaderMap::new(), body: body.into(), cut: false })
+        };
+        assert!([taken(200, ""), taken(200, "thanks"), taken(202, r#"{"sta"#)].into_iter().all(|it| it));
+        assert!(!taken(404, "") && !taken(200, " <html>Sign in to the network</html>"));
+        assert!(!taken(200, r#"{"ok":false,"description":"blocked"}"#));
+        assert!(!taken(200, r#"{"status":"invalid event"}"#) && !taken(200, r#"{"error":"x"}"#));
+    }
 }

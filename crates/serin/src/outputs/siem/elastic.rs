@@ -346,7 +346,7 @@ mod tests {
             { "create": { "status": 400, "error": { "type": "invalid_index_name_exception" } } },
             { "create": {} }, "odd",
         ] });
-        let answer = |body: Vec<u8>| Answer { status: 200, headers: HeaderMap::new(), body };
+        let answer = |body: Vec<u8>| Answer { status: 200, headers: HeaderMap::new(), body, cut: false };
         let Delivery::Each(outcomes) = outcomes(&answer(body.to_string().into_bytes()), 8) else { panic!() };
         let names: Vec<_> = outcomes
             .iter()

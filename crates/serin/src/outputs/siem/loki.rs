@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_server_that_takes_no_metadata_holds_everything() {
-        let answer = |status, body: &str| Answer { status, headers: HeaderMap::new(), body: body.into() };
+        let answer =
+            |status, body: &str| Answer { status, headers: HeaderMap::new(), body: body.into(), cut: false };
         let refused = answer(400, "stream includes structured metadata, but this feature is disallowed");
         assert!(matches!(outcome(&refused), Outcome::Hold(_)));
         assert!(matches!(outcome(&answer(400, "entry out of order")), Outcome::Reject(_)));

@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, headers: HeaderMap::new(), body: body.into() }
+        Answer { status, headers: HeaderMap::new(), body: body.into(), cut: false }
     }
 
     #[test]

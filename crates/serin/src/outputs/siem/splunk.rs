@@ -87,6 +87,7 @@ fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
             asked: None,
             request_events: EVENTS_MAX,
             ailing: false,
+            cut: false,
             hurries: false,
             receipt: None,
             warning: tls::warning(conf),
@@ -114,6 +115,8 @@ struct Splunk {
     request_events: usize,
     /// Whether the last request failed, so that the next one first asks how Splunk is.
     ailing: bool,
+    /// Whether the last answer was cut.
+    cut: bool,
     hurries: bool,
     receipt: Option<String>,
     warning: Option<String>,
@@ -180,6 +183,15 @@ impl Splunk {
             let body = request.iter().flat_map(|it| it.body.iter().copied()).collect();
             let answer = self.http.send(self.post("event", body).gzip()).await?;
             match verdict(&answer) {
+                // Once that may be chance; sent again and again, it would come again and again.
+                Verdict::Cut if !std::mem::replace(&mut self.cut, true) => {
+                    return Err(Outcome::retry(answer.told()));
+                }
+                Verdict::Cut => {
+                    outcomes.extend(request.iter().map(|it| (it.record.seq, Outcome::Delivered)));
+                    self.receipt = Some(format!("accepted, as far as it says: {}", answer.told()));
+                    continue;
+                }
                 Verdict::Accepted(Some(ack)) => {
                     let at = Instant::now();
                     self.sent.extend(request.iter().map(|it| (it.record.seq, Sent { ack, at })));
@@ -208,6 +220,7 @@ impl Splunk {
                 }
                 Verdict::Other(outcome) => return Err(outcome),
             }
+            self.cut = false;
             self.request_events = self.request_events.saturating_mul(2).min(EVENTS_MAX);
         }
         Ok(())
@@ -363,6 +376,8 @@ enum Verdict {
     Accepted(Option<u64>),
     /// One event spoils the request; `at`: this one.
     Spoiled { at: Option<usize>, why: String },
+    /// Taken, as far as its status says; the rest of the answer is missing.
+    Cut,
     /// The same for all of them.
     Other(Outcome),
 }
@@ -373,6 +388,7 @@ fn verdict(answer: &Answer) -> Verdict {
     let why = answer.told();
     match (answer.status, number("code")) {
         (200, Some(0)) => Verdict::Accepted(number("ackId")),
+        (200, None) if answer.cut => Verdict::Cut,
         (200, _) => Verdict::Other(Outcome::retry("the answer is not one of an event collector")),
         (413, _) | (400, Some(5 | 6 | 12 | 13 | 15)) => {
             let at = number("invalid-event-number").and_then(|it| usize::try_from(it).ok());
@@ -428,14 +444,15 @@ mod tests {
 
     #[test]
     fn every_code_has_its_class() {
-        let verdict =
-            |status, body: &str| verdict(&Answer { status, headers: HeaderMap::new(), body: body.into() });
+        let verdict = |status, body: &str| {
+            verdict(&Answer { status, headers: HeaderMap::new(), body: body.into(), cut: false })
+        };
         let class = |status, code: u32| match verdict(status, &json!({ "code": code }).to_string()) {
             Verdict::Accepted(_) => "accepted",
             Verdict::Spoiled { .. } => "spoiled",
             Verdict::Other(Outcome::Hold(_)) => "hold",
             Verdict::Other(Outcome::Retry { .. }) => "retry",
-            Verdict::Other(_) => "other",
+            Verdict::Cut | Verdict::Other(_) => "other",
         };
         assert_eq!(class(200, 0), "accepted");
         assert_eq!([class(403, 1), class(401, 2), class(401, 3), class(403, 4)], ["hold"; 4]);

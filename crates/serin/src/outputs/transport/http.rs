@@ -105,6 +105,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// At most as many bytes as the request wanted.
     pub(crate) body: Vec<u8>,
+    /// Whether the connection ended before the body did: the status is all that is certain.
+    pub(crate) cut: bool,
 }
 
 impl Http {
@@ -137,23 +139,29 @@ impl Http {
         self.timeout + CONNECT
     }
 
-    /// Sends a request and reads the answer.
+    /// Sends a request and reads the answer, or what there is of it once its status is known: most
+    /// receivers have said everything then, and would otherwise get the same once more.
     ///
     /// # Errors
     ///
     /// When there is no answer: [`Outcome::Retry`], or [`Outcome::Hold`] where waiting cannot help.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Outcome> {
-        self.attempt(request).await.map_err(|it| it.outcome)
+        self.attempt(request).await.or_else(|failed| failed.cut.ok_or(failed.outcome))
     }
 
-    /// The same, for receivers to which nothing must be sent twice.
+    /// The same, for receivers to which nothing must be sent twice, and whose answers decide by every
+    /// word.
     ///
     /// # Errors
     ///
-    /// As [`Http::send`], and whether the receiver may have got the request.
+    /// When there is no whole answer, and whether the receiver may have got the request.
     pub(crate) async fn attempt(&self, request: Request) -> Result<Answer, Failed> {
         if let Some(address) = literal(&request.url) {
-            may_reach(address).map_err(|why| Failed { outcome: Outcome::Hold(why), maybe_sent: false })?;
+            may_reach(address).map_err(|why| Failed {
+                outcome: Outcome::Hold(why),
+                maybe_sent: false,
+                cut: None,
+            })?;
         }
         let mut builder = self.client.request(request.method, request.url).body(request.body);
         for (name, value) in &request.headers {
@@ -162,28 +170,38 @@ impl Http {
         let mut response = builder.send().await.map_err(|error| Failed::of(&error))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| Failed::of(&error))? {
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => {
+                    let cut = Some(Answer { status, headers, body, cut: true });
+                    return Err(Failed { cut, ..Failed::of(&error) });
+                }
+            };
             let room = request.answer_max.saturating_sub(body.len());
             body.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
             if body.len() >= request.answer_max {
                 break;
             }
         }
-        Ok(Answer { status, headers, body })
+        Ok(Answer { status, headers, body, cut: false })
     }
 }
 
-/// A request without an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request without a whole answer.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failed {
     pub(crate) outcome: Outcome,
     /// Whether the receiver may have got it all the same.
     pub(crate) maybe_sent: bool,
+    /// The beginning of an answer.
+    pub(crate) cut: Option<Answer>,
 }
 
 impl Failed {
     fn of(error: &reqwest::Error) -> Self {
-        Self { outcome: failure(error), maybe_sent: !error.is_connect() && !error.is_builder() }
+        Self { outcome: failure(error), maybe_sent: !error.is_connect() && !error.is_builder(), cut: None }
     }
 }
 
@@ -203,10 +221,11 @@ impl Answer {
     pub(crate) fn told(&self) -> String {
         let text = self.text();
         let shown: String = text.trim().chars().take(SHOWN).filter(|it| !it.is_control()).collect();
+        let cut = if self.cut { " (the answer was cut)" } else { "" };
         if shown.is_empty() {
-            format!("HTTP {}", self.status)
+            format!("HTTP {}{cut}", self.status)
         } else {
-            format!("HTTP {}: {shown}", self.status)
+            format!("HTTP {}{cut}: {shown}", self.status)
         }
     }
 
@@ -313,7 +332,7 @@ mod tests {
         if let Some(text) = retry_after {
             headers.insert(RETRY_AFTER, text.parse().unwrap());
         }
-        Answer { status, headers, body: b"said\n".to_vec() }
+        Answer { status, headers, body: b"said\n".to_vec(), cut: false }
     }
 
     #[test]

@@ -147,7 +147,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", kind.parse().unwrap());
         headers.insert("retry-after", "120".parse().unwrap());
-        understood(&Answer { status, headers, body: body.as_bytes().to_vec() })
+        understood(&Answer { status, headers, body: body.as_bytes().to_vec(), cut: false })
     }
 
     #[test]
