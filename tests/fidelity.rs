@@ -15,14 +15,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fidelity")
 }
 
-/// Where `./test tools` unpacked the servers that cannot be installed beside others.
+/// Where the genuine servers are.
 fn genuine() -> String {
-    let folder = std::env::var("SERIN_GENUINE").unwrap_or_else(|_| {
-        let target = binary().parent().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
-        target.join("genuine").display().to_string()
-    });
-    assert!(Path::new(&folder).is_dir(), "{folder} is missing; `./test tools` unpacks it");
-    folder
+    serin_tests::genuine().display().to_string()
 }
 
 /// Runs a script and shows what it found.

@@ -13,4 +13,4 @@ pub use client::{Outcome, Talk, client, client_in};
 pub use ports::free_port;
 pub use receiver::{Receiver, Reply, Request};
 pub use rsyslog::{Rsyslog, certificates};
-pub use sensor::{Event, Sensor, Setup, binary, eventually, serin};
+pub use sensor::{Event, Sensor, Setup, binary, eventually, genuine, serin};

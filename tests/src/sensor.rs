@@ -29,6 +29,15 @@ pub fn binary() -> PathBuf {
     path
 }
 
+/// The folder where `./test tools` unpacked the programs that cannot be installed beside others.
+#[must_use]
+pub fn genuine() -> PathBuf {
+    let beside = || binary().parent().and_then(Path::parent).map(|it| it.join("genuine")).unwrap_or_default();
+    let folder = std::env::var_os("SERIN_GENUINE").map_or_else(beside, PathBuf::from);
+    assert!(folder.is_dir(), "{} is missing; `./test tools` unpacks it", folder.display());
+    folder
+}
+
 /// Runs `serin` with these arguments to its end.
 #[track_caller]
 #[must_use]

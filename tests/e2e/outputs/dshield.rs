@@ -5,49 +5,17 @@ use std::fs;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use serin_event::{Endpoint, Event, Kind, Record, Timestamp, kinds};
-use serin_store::{Options, Store};
+use serin_event::{Record, kinds};
 use serin_tests::{Receiver, Reply, Sensor, Setup, eventually};
 
 use super::isc::{APIKEY, EMAIL, Isc, USERID, within_floor};
+use super::{store, stranger as source, strangers as event};
 
 /// A public address that nobody has since RFC 7526.
 const TARGET: &str = "192.88.99.250";
 
-fn source(number: usize) -> String {
-    format!("192.88.99.{number}")
-}
-
-fn event(kind: &'static Kind, source: &str, target: &str) -> Record {
-    let mut event = Event::new(kind);
-    if kind.declares("USERNAME") {
-        event = event.with("USERNAME", "root").with("PASSWORD", "pa\"ss\u{e4}");
-    }
-    if kind.declares("PATH") {
-        event = event.with("PATH", "/wp-login.php").with("USERAGENT", "curl/8.5").with("METHOD", "GET");
-    }
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let time = Timestamp(i64::try_from(now.as_micros()).unwrap() - 1_000_000);
-    Record {
-        source: Endpoint { host: source.parse().ok(), port: Some(42350) },
-        target: Endpoint {
-            host: target.parse().ok(),
-            port: Some(if kind.service == "http" { 80 } else { 22 }),
-        },
-        ..Record::of(&event, time, 0, "opencanary-1")
-    }
-}
-
 fn logins(count: usize) -> Vec<Record> {
     (1..=count).map(|it| event(&kinds::SSH_LOGIN, &source(it), "10.0.0.1")).collect()
-}
-
-/// What the sensor finds in its store when it starts.
-fn store(setup: &Setup, mut records: Vec<Record>) {
-    let state = setup.folder().join("state");
-    fs::create_dir(&state).unwrap();
-    let (mut store, _) = Store::open(&Options::new(state.join("serin.db"))).unwrap();
-    store.append(&mut records, &[]).unwrap();
 }
 
 fn settings(isc: &Isc, more: &Value) -> Value {
@@ -255,27 +223,20 @@ fn a_file_of_iscs_own_honeypot_is_enough_and_the_account_can_be_checked() {
 
 #[test]
 fn under_test_nobody_but_this_machine_can_be_reported_to() {
-    let setup = Setup::of(&["ftp"]);
-    let conf = json!({ "device.node_id": "x", "outputs.isc.type": "dshield", "outputs.isc.userid": 1,
-        "outputs.isc.apikey": "abc=" });
-    let path = setup.folder().join("serin.conf");
-    fs::write(&path, conf.to_string()).unwrap();
-    let said = serin_tests::client_in(
-        setup.folder(),
-        "env",
-        &[
-            "SERIN_TEST=1",
-            &serin_tests::binary().display().to_string(),
-            "check",
-            "--config",
-            &path.display().to_string(),
-        ],
-        "",
-    );
-    assert_ne!(said.status, 0);
-    assert!(
-        said.words().contains("SERIN_TEST=1 forbids to report to anybody but this machine"),
-        "{}",
-        said.words()
-    );
+    for settings in [
+        json!({ "type": "dshield", "userid": 1, "apikey": "abc=" }),
+        json!({ "type": "abuseipdb", "apikey": "abc" }),
+        json!({ "type": "crowdsec", "url": "https://lapi.example/", "machine_id": "x", "password": "abcd" }),
+    ] {
+        let setup = Setup::of(&["ftp"]);
+        let path = setup.folder().join("serin.conf");
+        let conf = json!({ "device.node_id": "x", "outputs.it": settings });
+        fs::write(&path, conf.to_string()).unwrap();
+        let (program, path) = (serin_tests::binary().display().to_string(), path.display().to_string());
+        let arguments = ["SERIN_TEST=1", &program, "check", "--config", &path];
+        let said = serin_tests::client_in(setup.folder(), "env", &arguments, "");
+        assert_ne!(said.status, 0);
+        let why = "SERIN_TEST=1 forbids to report to anybody but this machine";
+        assert!(said.words().contains(why), "{}", said.words());
+    }
 }

@@ -66,7 +66,9 @@ pub use trial::test;
 
 /// All types of output, in alphabetical order. Everything else walks this list.
 pub static ALL: &[&OutputType] = &[
+    &sharing::abuseipdb::OUTPUT,
     &console::OUTPUT,
+    &sharing::crowdsec::OUTPUT,
     &chat::discord::OUTPUT,
     &sharing::dshield::OUTPUT,
     &siem::elastic::OUTPUT,

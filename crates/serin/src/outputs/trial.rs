@@ -12,6 +12,11 @@ use crate::incidents::Notice;
 /// The node that a test is from: none that exists.
 pub(crate) const NODE: &str = "serin-outputs-test";
 
+/// Whether this is the record of such a test.
+pub(super) fn is_trial(record: &Record) -> bool {
+    &*record.node_id == NODE
+}
+
 /// Delivers one record that says of itself that it is a test. The answer tells how strongly the
 /// receiver confirmed it.
 ///

@@ -1,5 +1,7 @@
 //! Outputs that tell others about attackers. What may be told is decided in one place: `policy`.
 
+pub(crate) mod abuseipdb;
+pub(crate) mod crowdsec;
 pub(crate) mod dshield;
 pub(crate) mod policy;
 

@@ -8,11 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use serin_event::Record;
+use serin_event::{Intent, Record, kinds};
 use serin_services::conf::{Complaint, Conf, Key, Setting};
 use serin_services::settings;
 
 use crate::config::ignore::{self, Member};
+use crate::ignore::is_suppressed;
 
 settings! { "sharing" {
     /// Networks of your own administrators and scanners; what comes from there is never told to others.
@@ -86,6 +87,8 @@ pub(crate) enum Why {
     Own,
     /// The operator ignores it.
     Ignored,
+    /// A rule of the operator's says that nobody is to be alerted to it.
+    Suppressed,
     /// An administrator's.
     Admin,
     /// A resolver or time server of ours, whose answers look like visits.
@@ -104,6 +107,7 @@ impl fmt::Display for Why {
             Self::Documentation => "documentation address",
             Self::Own => "own address",
             Self::Ignored => "in ip.ignorelist",
+            Self::Suppressed => "suppressed by an ignore rule",
             Self::Admin => "in admin_nets",
             Self::Resolver => "own resolver or time server",
             Self::SelfTest => "own self-test",
@@ -183,6 +187,9 @@ impl AddressPolicy {
         if record.honeycred == Some(true) {
             return Err(Why::Bait);
         }
+        if is_suppressed(record) {
+            return Err(Why::Suppressed);
+        }
         let address = record.source.host.ok_or(Why::Unknown)?;
         self.reportable(address)?;
         if protocol(record) == UDP && self.resolvers.contains(&unwrapped(address)) {
@@ -225,6 +232,28 @@ pub(crate) fn protocol(record: &Record) -> u8 {
         "tftp" | "ntp" | "snmp" | "sip" | "llmnr" => UDP,
         _ => TCP,
     }
+}
+
+/// Whether the source has shown that its address is its own, by a whole handshake of TCP: without that
+/// anybody may have written the address into the packet, and nobody must be accused.
+pub(crate) fn is_accusable(record: &Record) -> bool {
+    let kind = record.kind;
+    let of_modules = kind.logtype >= kinds::USER_0.logtype;
+    let counted = kind.name == kinds::CONNECTION_FLOOD.name;
+    kind.intent != Intent::Housekeeping
+        && !["portscan", "llmnr"].contains(&kind.service)
+        && !of_modules
+        && !counted
+        && protocol(record) == TCP
+}
+
+/// The service that was visited; of kinds that all services share, the one that the event names.
+pub(crate) fn service(record: &Record) -> String {
+    if record.kind.service != kinds::CONNECTION_TOUCHED.service {
+        return record.kind.service.to_owned();
+    }
+    let fields: Value = serde_json::from_str(&record.logdata).unwrap_or_default();
+    fields.get("SERVICE").and_then(Value::as_str).unwrap_or(record.kind.service).to_owned()
 }
 
 /// An IPv4 address that was wrapped into IPv6, for itself.
@@ -431,6 +460,29 @@ mod tests {
     }
 
     #[test]
+    fn only_a_handshake_proves_who_somebody_is() {
+        let of = |event: &Event| Record::of(event, Timestamp(0), 0, "node");
+        for kind in [&kinds::SSH_LOGIN, &kinds::HTTP_GET, &kinds::CONNECTION_TOUCHED, &kinds::SSH_CONNECTION]
+        {
+            assert!(is_accusable(&of(&Event::new(kind))), "{}", kind.name);
+        }
+        for kind in [
+            &kinds::PORTSCAN_SYN,
+            &kinds::SNMP_REQUEST,
+            &kinds::SIP_REQUEST,
+            &kinds::LLMNR_RESPONSE,
+            &kinds::CONNECTION_FLOOD,
+            &kinds::USER_0,
+            &kinds::PING,
+            &kinds::INCIDENT_HIGH,
+        ] {
+            assert!(!is_accusable(&of(&Event::new(kind))), "{}", kind.name);
+        }
+        assert_eq!(service(&of(&Event::new(&kinds::CONNECTION_TOUCHED).with("SERVICE", "redis"))), "redis");
+        assert_eq!(service(&of(&Event::new(&kinds::SSH_LOGIN))), "ssh");
+    }
+
+    #[test]
     fn our_own_tests_are_no_attacks() {
         let policy = AddressPolicy::default();
         let source = Endpoint { host: "1.2.3.4".parse().ok(), port: None };
@@ -441,6 +493,9 @@ mod tests {
             policy.source(&Record { source: Endpoint::default(), ..record.clone() }),
             Err(Why::Unknown)
         );
+        let mut harmless = record.clone();
+        crate::ignore::note(&mut harmless, "backup", crate::ignore::Action::Suppress);
+        assert_eq!(policy.source(&harmless), Err(Why::Suppressed));
         let mut test = record;
         test.add_detail(serin_event::SELFTEST, json!(1));
         assert_eq!(policy.source(&test), Err(Why::SelfTest));

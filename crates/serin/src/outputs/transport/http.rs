@@ -236,12 +236,16 @@ impl Answer {
 
     /// `Retry-After`, in seconds or as a date; at most an hour.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
+        Some(self.asks_for()?.min(PATIENCE_MAX))
+    }
+
+    /// `Retry-After` as it was said, however long that is.
+    pub(crate) fn asks_for(&self) -> Option<Duration> {
         let text = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-        let wait = match text.parse::<u64>() {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => until_date(text)?,
-        };
-        Some(wait.min(PATIENCE_MAX))
+        match text.parse::<u64>() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => until_date(text),
+        }
     }
 }
 
