@@ -21,17 +21,23 @@
     )
 )]
 
+mod canonical;
+mod condition;
 pub mod detection;
 pub mod evaluate;
 pub mod event;
 pub mod expr;
 pub mod modifier;
+pub mod pack;
 pub mod pattern;
+mod read;
 pub mod refusal;
 pub mod rule;
 pub mod scalar;
+mod yaml;
 
 pub use detection::{Detection, Hit};
 pub use event::{Event, Fields, Value, View};
+pub use pack::{Options, Pack};
 pub use refusal::{Place, Refusal, Warning};
 pub use rule::{Correlation, Level, LogSource, Meta, Rule};
