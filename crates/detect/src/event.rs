@@ -1,6 +1,9 @@
 //! An event as rules see it.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
 
 use crate::rule::LogSource;
 
@@ -54,9 +57,11 @@ pub(crate) fn float_text(it: f64) -> String {
 /// The fields of one event in one [`View`]: dotted paths to values, flat. A member `a` of an object
 /// `b` is the field `b.a`; a member whose own name has a dot is found by that name first.
 ///
-/// Looking a field up is linear: events have tens of fields, and most rules ask for one.
+/// Looking a field up is linear, over the hashes of the names: events have tens of fields, and most
+/// rules ask for one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fields<'a> {
+    hashes: Vec<u32>,
     members: Vec<(Cow<'a, str>, Value<'a>)>,
 }
 
@@ -67,15 +72,35 @@ impl<'a> Fields<'a> {
         Self::default()
     }
 
+    /// No fields yet, and room for so many.
+    #[must_use]
+    pub fn with_capacity(fields: usize) -> Self {
+        Self { hashes: Vec::with_capacity(fields), members: Vec::with_capacity(fields) }
+    }
+
     /// Adds a field. The first of a name counts.
     pub fn push(&mut self, name: impl Into<Cow<'a, str>>, value: Value<'a>) {
-        self.members.push((name.into(), value));
+        let name = name.into();
+        self.hashes.push(name_hash(&name));
+        self.members.push((name, value));
     }
 
     /// The value of the field of exactly this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {
-        self.members.iter().find(|it| it.0 == name).map(|it| &it.1)
+        self.get_hashed(name, name_hash(name))
+    }
+
+    /// The same, for who knows the name's hash already.
+    pub(crate) fn get_hashed(&self, name: &str, hash: u32) -> Option<&Value<'a>> {
+        let mut from = 0;
+        loop {
+            let at = self.hashes.get(from..)?.iter().position(|it| *it == hash)?.saturating_add(from);
+            match self.members.get(at) {
+                Some((is, value)) if is == name => return Some(value),
+                _ => from = at.saturating_add(1),
+            }
+        }
     }
 
     /// Whether the field is there, with a value of its own or with members.
@@ -90,6 +115,12 @@ impl<'a> Fields<'a> {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
         self.members.iter().map(|(name, value)| (name.as_ref(), value))
     }
+}
+
+/// Tells most names apart. Not to be stored: it differs between machines.
+#[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+pub(crate) fn name_hash(name: &str) -> u32 {
+    FixedState::default().hash_one(name) as u32
 }
 
 /// An event in the terms of one log source: the same HTTP request is an OpenCanary record, a line of

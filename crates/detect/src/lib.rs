@@ -27,6 +27,7 @@ pub mod detection;
 pub mod evaluate;
 pub mod event;
 pub mod expr;
+pub mod matcher;
 pub mod modifier;
 pub mod pack;
 pub mod pattern;
@@ -38,6 +39,7 @@ mod yaml;
 
 pub use detection::{Detection, Hit};
 pub use event::{Event, Fields, Value, View};
+pub use matcher::{Matcher, Scratch};
 pub use pack::{Options, Pack};
 pub use refusal::{Place, Refusal, Warning};
 pub use rule::{Correlation, Level, LogSource, Meta, Rule};

@@ -1,0 +1,189 @@
+//! Expressions made ready: equal tests are one, and of several the cheap ones come first.
+
+use std::hash::{Hash as _, Hasher as _};
+
+use foldhash::fast::FixedState;
+use memchr::memmem::Finder;
+
+use super::values::{Names, Texts};
+use crate::event::{Fields, Value};
+use crate::expr::{Ask, Expr, Test};
+use crate::pattern::{Pattern, Piece, fold};
+
+type HashMap<K, V> = std::collections::HashMap<K, V, FixedState>;
+
+/// An expression over [`Predicate`]s, by number.
+#[derive(Debug)]
+pub(super) enum Node {
+    Test(u32),
+    All(Box<[Node]>),
+    Any(Box<[Node]>),
+    Not(Box<Node>),
+}
+
+/// A test, ready to be asked.
+#[derive(Debug)]
+pub(super) enum Predicate {
+    /// Of a field's folded text.
+    Text(u32, TextAsk),
+    /// Of a field's value.
+    Value(u32, Ask),
+    /// Of the event as a whole.
+    Event(Test),
+}
+
+/// What is asked of a folded text.
+#[derive(Debug)]
+pub(super) enum TextAsk {
+    Is(Box<str>),
+    Starts(Box<str>),
+    Ends(Box<str>),
+    Contains(Box<Finder<'static>>),
+    Fits(Pattern),
+}
+
+/// Numbers fields and tests while rules are compiled.
+#[derive(Default)]
+pub(super) struct Compiler<'r> {
+    pub(super) names: Names,
+    by_name: HashMap<&'r str, u32>,
+    pub(super) predicates: Vec<Predicate>,
+    costs: Vec<u32>,
+    by_hash: HashMap<u64, Vec<(u32, &'r Test)>>,
+}
+
+impl<'r> Compiler<'r> {
+    /// The number of a field.
+    pub(super) fn field(&mut self, name: &'r str) -> u32 {
+        *self.by_name.entry(name).or_insert_with(|| self.names.add(name))
+    }
+
+    pub(super) fn node(&mut self, expr: &'r Expr) -> Node {
+        self.costed(expr).1
+    }
+
+    /// An expression and what asking it costs.
+    fn costed(&mut self, expr: &'r Expr) -> (u32, Node) {
+        match expr {
+            Expr::Test(test) => self.test(test),
+            Expr::Not(it) => {
+                let (cost, node) = self.costed(it);
+                (cost, Node::Not(Box::new(node)))
+            }
+            Expr::All(them) => {
+                let (cost, nodes) = self.several(them);
+                (cost, Node::All(nodes))
+            }
+            Expr::Any(them) => {
+                let (cost, nodes) = self.several(them);
+                (cost, Node::Any(nodes))
+            }
+        }
+    }
+
+    fn several(&mut self, exprs: &'r [Expr]) -> (u32, Box<[Node]>) {
+        let mut costed: Vec<_> = exprs.iter().map(|it| self.costed(it)).collect();
+        costed.sort_by_key(|it| it.0);
+        let sum = costed.iter().fold(0_u32, |sum, it| sum.saturating_add(it.0));
+        (sum, costed.into_iter().map(|it| it.1).collect())
+    }
+
+    fn test(&mut self, test: &'r Test) -> (u32, Node) {
+        let hash = hash_of(test);
+        let known = self.by_hash.get(&hash).and_then(|it| it.iter().find(|it| it.1 == test));
+        let number = if let Some((number, _)) = known {
+            *number
+        } else {
+            let number = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
+            let predicate = self.predicate(test);
+            self.costs.push(predicate.cost());
+            self.predicates.push(predicate);
+            self.by_hash.entry(hash).or_default().push((number, test));
+            number
+        };
+        let cost = usize::try_from(number).ok().and_then(|it| self.costs.get(it).copied());
+        (cost.unwrap_or(0), Node::Test(number))
+    }
+
+    fn predicate(&mut self, test: &'r Test) -> Predicate {
+        match (test.field.as_deref(), &test.ask) {
+            (None, _) | (_, Ask::Exists(_) | Ask::Null) => Predicate::Event(test.clone()),
+            (Some(field), Ask::Text(pattern)) if !pattern.cased => {
+                Predicate::Text(self.field(field), TextAsk::of(pattern))
+            }
+            (Some(field), ask) => Predicate::Value(self.field(field), ask.clone()),
+        }
+    }
+}
+
+/// Equal tests have equal hashes.
+fn hash_of(test: &Test) -> u64 {
+    let mut hasher = std::hash::BuildHasher::build_hasher(&FixedState::default());
+    test.field.hash(&mut hasher);
+    match &test.ask {
+        Ask::Text(pattern) => pattern.hash(&mut hasher),
+        // Few of these are alike.
+        other => std::mem::discriminant(other).hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+impl Predicate {
+    /// What asking it costs, in no unit.
+    fn cost(&self) -> u32 {
+        match self {
+            Self::Text(_, TextAsk::Is(_) | TextAsk::Starts(_) | TextAsk::Ends(_)) => 1,
+            Self::Text(_, TextAsk::Contains(_)) => 3,
+            Self::Text(_, TextAsk::Fits(_)) => 10,
+            Self::Value(_, Ask::Regex(_)) => 30,
+            Self::Value(..) => 5,
+            Self::Event(test) => {
+                if test.field.is_some() {
+                    5
+                } else {
+                    60
+                }
+            }
+        }
+    }
+
+    /// Whether it holds.
+    pub(super) fn holds(&self, names: &Names, fields: &Fields<'_>, texts: &mut Texts) -> bool {
+        match self {
+            Self::Text(field, ask) => match names.get(*field, fields) {
+                None => false,
+                Some(list @ Value::List(_)) => {
+                    list.each(&mut |one| one.text().is_some_and(|it| ask.holds(&fold(&it))))
+                }
+                Some(value) => texts.folded(*field, value).is_some_and(|it| ask.holds(it)),
+            },
+            Self::Value(field, ask) => names.get(*field, fields).is_some_and(|it| ask.holds(it, fields)),
+            Self::Event(test) => test.holds(fields),
+        }
+    }
+}
+
+impl TextAsk {
+    fn of(pattern: &Pattern) -> Self {
+        match pattern.pieces.as_slice() {
+            [] => Self::Is("".into()),
+            [Piece::Text(text)] => Self::Is(text.clone()),
+            [Piece::Text(text), Piece::Any] => Self::Starts(text.clone()),
+            [Piece::Any, Piece::Text(text)] => Self::Ends(text.clone()),
+            [Piece::Any, Piece::Text(text), Piece::Any] => {
+                Self::Contains(Box::new(Finder::new(text.as_bytes()).into_owned()))
+            }
+            _ => Self::Fits(pattern.clone()),
+        }
+    }
+
+    fn holds(&self, folded: &str) -> bool {
+        match self {
+            Self::Is(text) => **text == *folded,
+            Self::Starts(text) => folded.starts_with(&**text),
+            Self::Ends(text) => folded.ends_with(&**text),
+            Self::Contains(finder) => finder.find(folded.as_bytes()).is_some(),
+            Self::Fits(pattern) => pattern.fits_folded(folded),
+        }
+    }
+}
