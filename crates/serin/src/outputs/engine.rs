@@ -7,6 +7,7 @@
 //! that delivery.
 
 mod resume;
+mod saving;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub(crate) struct Task {
     /// How far that reached beyond what waits.
     saved_high: u64,
     saved_at: Instant,
+    /// How many events were settled since it was known that the disk has it.
+    unsaved: usize,
     saved_state: State,
     saved_memory: Option<String>,
     disabled: bool,
@@ -85,10 +88,6 @@ struct Pause {
 
 /// However little an output wants to wait: it must not become a busy loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(20);
-/// At most one save, and one sync of what was delivered, in this time.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// How often a status is saved that tells of trouble, while the cursor stands still.
-const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// Records asked for at once.
 const FETCH: usize = 512;
 /// How long to wait when stored records cannot be read.
@@ -128,6 +127,7 @@ impl Task {
             saved: newest,
             saved_high: newest,
             saved_at: Instant::now(),
+            unsaved: 0,
             saved_state: State::Ok,
             saved_memory: None,
             disabled: false,
@@ -268,8 +268,8 @@ impl Task {
         let unread = *self.stored.borrow() > self.window.read;
         let until = if unread {
             Instant::now() + UNREADABLE
-        } else if self.window.low_mark() > self.saved {
-            self.saved_at + SAVE_EVERY
+        } else if self.has_moved() {
+            self.next_save()
         } else {
             Instant::now() + TICK
         };
@@ -300,7 +300,10 @@ impl Task {
             return Woken::Ordered;
         }
         loop {
-            let tick = (Instant::now() + TICK).min(until);
+            let mut tick = (Instant::now() + TICK).min(until);
+            if self.has_moved() {
+                tick = tick.min(self.next_save());
+            }
             let woken = tokio::select! {
                 biased;
                 order = self.orders.changed() => if order.is_ok() { Woken::Ordered } else { Woken::Gone },
@@ -445,6 +448,7 @@ impl Task {
             match outcome {
                 Outcome::Delivered | Outcome::Duplicate => {
                     good = true;
+                    self.unsaved += 1;
                     let record = self.window.remove(at);
                     self.note_test(record.as_deref(), None);
                     let mut status = self.status.write();
@@ -486,6 +490,8 @@ impl Task {
             self.status.write().succeeded();
         }
         let Some((state, why, after)) = trouble else {
+            // Where something went, the rest need not wait for the sake of the processor.
+            let wait = wait.filter(|it| !(good && it.is_zero()));
             return wait.map(|time| Pause { time: time.max(SHORTEST_WAIT), wanted: true });
         };
         self.failed(state, &why);
@@ -513,58 +519,6 @@ impl Task {
         self.failed(State::Disabled, why);
         self.window.clear();
         None
-    }
-
-    /// Also when nothing moves: whoever asks for the status from outside reads what was saved.
-    async fn save_if_due(&mut self) {
-        let now = Instant::now();
-        let moved = self.has_moved() || self.status.read().state != self.saved_state;
-        let stale = self.status.read().state != State::Ok && now >= self.saved_at + STATUS_EVERY;
-        let learned = self.status.read().memory != self.saved_memory;
-        if learned || (now >= self.saved_at + SAVE_EVERY && (moved || stale)) {
-            self.save().await;
-        }
-    }
-
-    /// Makes durable what was delivered, then moves the cursor past it.
-    async fn save(&mut self) {
-        let low = self.window.low_mark();
-        self.saved_at = Instant::now();
-        if self.has_moved() && !self.disabled {
-            let mut patience = self.output.deadline();
-            if let Some(by) = self.stop() {
-                patience = patience.min(by.saturating_duration_since(self.saved_at)).max(LAST_SYNC);
-            }
-            let why = match guard(self.output.sync(), patience).await {
-                Call::Done(Ok(())) => None,
-                Call::Done(Err(why)) => Some(why),
-                Call::Late(_) => Some("writing to the disk takes too long".to_owned()),
-                Call::Panicked => Some("the output failed in an unexpected way".to_owned()),
-            };
-            if let Some(why) = why {
-                self.failed(State::BackingOff, &why);
-                return;
-            }
-            let mut status = self.status.write();
-            if status.state == State::BackingOff && self.window.items.is_empty() {
-                // It was the sync that had failed.
-                status.state = State::Ok;
-            }
-        }
-        self.saved = low;
-        self.saved_high = self.window.high_mark();
-        {
-            let mut status = self.status.write();
-            status.cursor = low;
-            self.saved_state = status.state;
-            self.saved_memory.clone_from(&status.memory);
-        }
-        self.feed.save(&self.conf.name, low, self.state_text());
-    }
-
-    /// Whether more is dealt with than was saved.
-    fn has_moved(&self) -> bool {
-        self.window.low_mark() > self.saved || self.window.high_mark() > self.saved_high
     }
 
     async fn finish(&mut self) {

@@ -36,8 +36,12 @@ pub trait Feed: Send + Sync {
     /// When that cannot be read just now.
     fn status(&self, reader: &str) -> Result<Option<String>, String>;
 
-    /// Notes that a reader is done with everything up to `seq`, and its status as JSON text.
+    /// Notes that a reader is done with everything up to `seq`, and its status as JSON text. It is on
+    /// the disk soon.
     fn save(&self, reader: &str, seq: u64, status: String);
+
+    /// Returns when what was saved is on the disk, as far as it can be written at all.
+    fn flush(&self) -> Later<'_, ()>;
 
     /// Keeps nothing for this reader any more, which is not in use until it asks where it stands.
     fn forget(&self, reader: &str);
@@ -72,6 +76,11 @@ impl Feed for Journal {
 
     fn save(&self, reader: &str, seq: u64, status: String) {
         self.advance(ReaderState { name: reader.to_owned(), cursor: seq, status, updated: now() });
+        Self::save(self);
+    }
+
+    fn flush(&self) -> Later<'_, ()> {
+        Box::pin(Self::flush(self))
     }
 
     fn forget(&self, reader: &str) {

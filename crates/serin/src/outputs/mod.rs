@@ -328,9 +328,16 @@ pub trait Output: Send + fmt::Debug {
     }
 
     /// Makes what was delivered survive a power cut. The engine calls it before it saves the
-    /// cursor, at most once a second.
+    /// cursor, at most twice a second.
     fn sync(&mut self) -> Later<'_, Result<(), String>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// After so many events at the latest it is on the disk that they were delivered; what this allows
+    /// is also saved after each delivery. For receivers that tell people, and cannot tell that they told
+    /// the same before.
+    fn unsaved_max(&self) -> usize {
+        usize::MAX
     }
 
     /// The operator moved files or rotated keys: open everything anew.

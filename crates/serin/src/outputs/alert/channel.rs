@@ -56,8 +56,10 @@ pub(crate) const KEYS: &[Key] = Settings::KEYS;
 pub(crate) const BATCH: Batch = Batch { events: 1000, bytes: 16 * 1024 * 1024, linger: Duration::ZERO };
 /// With so many bytes a batch counts as full: the engine may have cut it here, as the next would not fit.
 const FULL: usize = BATCH.bytes / 2;
-/// A delivery begins no further message after this time, so that a crash repeats little.
-const SENDING: Duration = Duration::from_secs(1);
+/// A delivery begins no further message after this time, and has no more of them than so many, so that
+/// a crash repeats little.
+const SENDING: Duration = Duration::from_millis(250);
+const MESSAGES: usize = 32;
 /// How long the clock on the wall is believed.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -332,7 +334,7 @@ impl<C: Courier> Channel<C> {
                 outcomes.note(&told, &Outcome::Wait(*rest));
             }
         }
-        for (told, message) in messages.into_iter().filter(|it| !it.0.is_empty()) {
+        for (told, message) in messages.into_iter().filter(|it| !it.0.is_empty()).take(MESSAGES) {
             if began.elapsed() >= SENDING {
                 break;
             }
@@ -405,6 +407,10 @@ impl<C: Courier> Output for Channel<C> {
             self.pending.retain(|_, it| it.settled.is_none());
             Delivery::Each(outcomes)
         })
+    }
+
+    fn unsaved_max(&self) -> usize {
+        MESSAGES
     }
 
     fn hurry(&mut self) {

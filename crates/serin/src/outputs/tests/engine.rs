@@ -38,7 +38,7 @@ async fn a_new_output_starts_at_the_end_unless_told_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_cursor_is_saved_once_a_second_at_most_and_at_the_stop() {
+async fn the_cursor_is_saved_twice_a_second_at_most_and_at_the_stop() {
     let memory = Memory::read_by("it");
     let bench = Bench::start(&memory, &SCRIPTED, |_| all(Outcome::Delivered));
     for _ in 0..100 {
@@ -46,10 +46,46 @@ async fn the_cursor_is_saved_once_a_second_at_most_and_at_the_stop() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let saves = memory.0.saves.load(Ordering::Relaxed);
-    assert!((9..=13).contains(&saves), "{saves} saves in 10 s");
+    assert!((16..=22).contains(&saves), "{saves} saves in 10 s");
     memory.store(1);
     bench.stop().await;
     assert_eq!(memory.cursor("it"), 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_people_are_told_is_on_the_disk_after_so_many_events() {
+    let memory = Memory::read_by("it");
+    let disk = memory.clone();
+    let (mut conf, seen) = conf(&FIVE, move |batch| {
+        let unknown = batch[0] - 1 - disk.0.durable.load(Ordering::Relaxed);
+        if unknown < 32 { all(Outcome::Delivered) } else { Reply::Hang }
+    });
+    conf.conf.set("scripted.unsaved", 32);
+    memory.store(1000);
+    let began = Instant::now();
+    let bench = Bench::run(&memory, conf, seen);
+    bench.settled().await;
+    assert_eq!(bench.handed_over().len(), 1000);
+    assert!(began.elapsed() < Duration::from_secs(1), "nothing had to wait");
+    // And each is noted at once.
+    memory.store(1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(memory.cursor("it"), 1001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_delivered_is_saved_in_time_while_the_rest_waits() {
+    let memory = Memory::read_by("it");
+    let bench = Bench::start(&memory, &FIVE, |batch| match batch {
+        [7, ..] => all(Outcome::retry("down")),
+        _ => all(Outcome::Delivered),
+    });
+    for _ in 0..8 {
+        memory.store(1);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((memory.cursor("it"), bench.status().state), (6, State::BackingOff));
 }
 
 #[tokio::test(start_paused = true)]

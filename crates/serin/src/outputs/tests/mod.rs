@@ -32,6 +32,8 @@ struct Shared {
     cursors: Mutex<BTreeMap<String, (u64, String)>>,
     dead: Mutex<Vec<(String, u64, String)>>,
     saves: AtomicU64,
+    /// Up to where the cursor is on the disk for certain.
+    durable: AtomicU64,
     began: Mutex<u64>,
     /// Whether nobody can be told where it stands.
     unreadable: AtomicBool,
@@ -46,6 +48,7 @@ impl Memory {
             cursors: Mutex::default(),
             dead: Mutex::default(),
             saves: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
             began: Mutex::new(0),
             unreadable: AtomicBool::new(false),
             forgotten: Mutex::default(),
@@ -126,6 +129,12 @@ impl Feed for Memory {
         self.0.cursors.lock().insert(reader.to_owned(), (seq, status));
     }
 
+    fn flush(&self) -> Later<'_, ()> {
+        let cursor = self.0.cursors.lock().values().map(|it| it.0).min().unwrap_or(0);
+        self.0.durable.store(cursor, Ordering::Relaxed);
+        Box::pin(std::future::ready(()))
+    }
+
     fn forget(&self, reader: &str) {
         self.0.forgotten.lock().push(reader.to_owned());
     }
@@ -179,6 +188,7 @@ static SCRIPTS: Mutex<BTreeMap<u64, Script>> = Mutex::new(BTreeMap::new());
 static NEXT_SCRIPT: AtomicU64 = AtomicU64::new(1);
 
 struct Scripted {
+    unsaved_max: usize,
     behaviour: Arc<Mutex<Behaviour>>,
     seen: Seen,
 }
@@ -212,6 +222,10 @@ impl Output for Scripted {
         })
     }
 
+    fn unsaved_max(&self) -> usize {
+        self.unsaved_max
+    }
+
     fn confirms(&self) -> &'static str {
         "scripted"
     }
@@ -220,8 +234,10 @@ impl Output for Scripted {
 #[allow(clippy::unnecessary_wraps, reason = "every output's build has this shape")]
 fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
     let number = conf.get("scripted.number").unwrap().as_u64().unwrap();
+    let unsaved = conf.get("scripted.unsaved").and_then(serde_json::Value::as_u64);
+    let unsaved_max = unsaved.map_or(usize::MAX, |it| usize::try_from(it).unwrap());
     let (behaviour, seen) = SCRIPTS.lock()[&number].clone();
-    Ok(Box::new(Scripted { behaviour, seen }))
+    Ok(Box::new(Scripted { unsaved_max, behaviour, seen }))
 }
 
 static SCRIPTED: OutputType = OutputType {
@@ -235,6 +251,8 @@ static SCRIPTED: OutputType = OutputType {
 };
 
 static ALERTING: OutputType = OutputType { name: "scripted", carries: Carries::Incidents, ..copy(&SCRIPTED) };
+static FIVE: OutputType =
+    OutputType { batch: Batch { events: 5, bytes: 1_000_000, linger: Duration::ZERO }, ..copy(&SCRIPTED) };
 static LINGERING: OutputType = OutputType {
     batch: Batch { events: 5, bytes: 1_000_000, linger: Duration::from_secs(10) },
     ..copy(&SCRIPTED)

@@ -395,7 +395,8 @@ impl Journal {
         &self.shared.path
     }
 
-    /// Returns when everything appended so far is durable, as far as the store can write at all.
+    /// Returns when everything appended so far is durable, and where the readers stand, as far as the
+    /// store can write at all.
     pub(crate) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         if self.commands.send(Command::Flush(done)).await.is_ok() {

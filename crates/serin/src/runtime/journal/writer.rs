@@ -143,11 +143,11 @@ impl Writer {
             self.retry_at = None;
         }
         self.write();
+        if round.save || round.stop.is_some() || !round.flushed.is_empty() {
+            self.save_readers();
+        }
         for done in round.flushed {
             let _ = done.send(());
-        }
-        if round.save || round.stop.is_some() {
-            self.save_readers();
         }
         if let Some(retention) = self.more_to_retire.take() {
             self.retire(retention);
