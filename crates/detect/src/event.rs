@@ -40,6 +40,19 @@ impl Value<'_> {
         }
     }
 
+    /// The same, borrowing nothing.
+    #[must_use]
+    pub fn to_owned_value(&self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(it) => Value::Bool(*it),
+            Self::Int(it) => Value::Int(*it),
+            Self::Float(it) => Value::Float(*it),
+            Self::Text(it) => Value::Text(Cow::Owned(it.to_string())),
+            Self::List(it) => Value::List(it.iter().map(Value::to_owned_value).collect()),
+        }
+    }
+
     /// The value itself, or each member of the list and of lists in it.
     pub fn each<'v>(&'v self, ask: &mut dyn FnMut(&'v Value<'_>) -> bool) -> bool {
         match self {
@@ -101,6 +114,13 @@ impl<'a> Fields<'a> {
                 _ => from = at.saturating_add(1),
             }
         }
+    }
+
+    /// The value of the field of exactly this name, to change it.
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Value<'a>> {
+        let hash = name_hash(name);
+        let mut members = self.hashes.iter().zip(&mut self.members);
+        members.find(|it| *it.0 == hash && it.1.0 == name).map(|it| &mut it.1.1)
     }
 
     /// Whether the field is there, with a value of its own or with members.

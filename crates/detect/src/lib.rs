@@ -27,6 +27,7 @@ pub mod detection;
 pub mod evaluate;
 pub mod event;
 pub mod expr;
+pub mod json;
 pub mod matcher;
 pub mod modifier;
 pub mod pack;
