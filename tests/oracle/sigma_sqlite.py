@@ -42,12 +42,11 @@ def flatten(event):
             for key, member in value.items():
                 walk(f"{prefix}.{key}" if prefix else key, member)
         elif prefix not in columns:
-            columns[prefix] = value
+            # SQLite would write a point and a nought after a whole number.
+            columns[prefix] = int(value) if isinstance(value, float) and value.is_integer() else value
 
     # A member whose own name has a dot is found before one that is nested.
-    for key, value in event.items():
-        if not isinstance(value, dict):
-            columns[key] = value
+    walk("", {key: value for key, value in event.items() if not isinstance(value, dict)})
     walk("", event)
     return columns
 
@@ -63,6 +62,23 @@ def text_of(value):
     if isinstance(value, list):
         return json.dumps(value)
     return str(value)
+
+
+def column_type(values):
+    """How SQLite is to compare a column: as numbers where there is nothing else in it."""
+    types = {type(value) for value in values if value is not None}
+    if types == {int}:
+        return "INTEGER"
+    if types and types <= {int, float}:
+        return "REAL"
+    return "TEXT COLLATE NOCASE"
+
+
+def stored(value, kind):
+    """A scalar as it stands in a column of this type."""
+    if kind in ("INTEGER", "REAL") or value is None:
+        return value
+    return text_of(value)
 
 
 def scalars(value):
@@ -122,6 +138,7 @@ class Oracle:
         connection = sqlite3.connect(":memory:")
         connection.create_function("REGEXP", 2, _regexp, deterministic=True)
         rows = [flatten(event) for event in events]
+        folded = [{name.lower(): value for name, value in row.items()} for row in rows]
         # SQLite tells names of columns apart without regard to case, and rules do regard it.
         names = {}
         for row in rows:
@@ -137,12 +154,12 @@ class Oracle:
         for name in (ID, TIME, TEXT):
             names.pop(name, None)
         columns = list(names.values())
-        declared = "".join(f", {quoted(name)} TEXT COLLATE NOCASE" for name in columns)
+        kinds = {name: column_type(row.get(key) for row in folded) for key, name in names.items()}
+        declared = "".join(f", {quoted(name)} {kinds[name]}" for name in columns)
         connection.execute(f"CREATE TABLE {TABLE} ({ID} INTEGER, {TIME} REAL, {TEXT} TEXT{declared})")
-        for number, (event, row) in enumerate(zip(events, rows)):
-            folded = {name.lower(): value for name, value in row.items()}
+        for number, (event, row) in enumerate(zip(events, folded)):
             values = [number, times[number] if times else 0, "\n".join(scalars(event))]
-            values += [text_of(folded.get(name.lower())) for name in columns]
+            values += [stored(row.get(name.lower()), kinds[name]) for name in columns]
             marks = ", ".join("?" * len(values))
             connection.execute(f"INSERT INTO {TABLE} VALUES ({marks})", values)
         return connection

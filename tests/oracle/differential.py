@@ -1,0 +1,248 @@
+"""Our engine against pySigma on SQLite: rules and events at random, and every difference explained.
+
+Usage: differential.py ENGINE, the program `crates/detect/examples/match.rs`.
+
+A difference is accepted only where one of ARTEFACTS says that SQLite or pySigma cannot do what the
+specification asks, and each of those must show itself, so that none outlives its reason.
+"""
+
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import yaml
+from generate import Generator, rule
+from sigma.collection import SigmaCollection
+from sigma.exceptions import SigmaError
+from sigma_sqlite import Oracle, flatten
+
+SEED = 20261122
+RULES = 700
+EVENTS = 80
+
+
+def tests_of(detection):
+    """(field, modifiers, values) of each test in a detection; the field of keywords is empty."""
+    for name, selection in detection.items():
+        if name == "condition":
+            continue
+        maps = selection if isinstance(selection, list) else [selection]
+        for it in maps:
+            if not isinstance(it, dict):
+                yield "", [], [it]
+                continue
+            for key, value in it.items():
+                field, *modifiers = key.split("|")
+                yield field, modifiers, value if isinstance(value, list) else [value]
+
+
+def texts(values):
+    return [it for it in values if isinstance(it, str)]
+
+
+def is_number(text):
+    try:
+        float(text)
+        return True
+    except ValueError:
+        return False
+
+
+# Each: why, and whether it may explain a difference of this test on this event's value.
+
+
+def other_case_beyond_ascii(field, modifiers, values, value, row):
+    """SQLite folds the case of ASCII alone; Sigma's texts are equal without regard to case."""
+    both = [*texts(values), *texts([value])]
+    if field == "":
+        both += texts(row.values())
+    if "fieldref" in modifiers:
+        both += texts(row.get(it) for it in values)
+    return any(any(ord(letter) > 127 for letter in it) for it in both)
+
+
+def name_in_another_case(field, modifiers, values, value, row):
+    """SQLite's columns have no case; a field is found by its exact name."""
+    names = [field, *texts(values)] if "fieldref" in modifiers else [field]
+    return any(name != it and name.lower() == it.lower() for it in row for name in names)
+
+
+def several_values(field, modifiers, values, value, row):
+    """A list is one text in SQLite; Sigma asks each member, and one is enough."""
+    if field == "":
+        return any(isinstance(it, list) for it in row.values())
+    others = [row.get(it) for it in values if isinstance(it, str)] if "fieldref" in modifiers else []
+    return any(isinstance(it, list) for it in [value, *others])
+
+
+def number_against_text(field, modifiers, values, value, row):
+    """SQLite compares a text with a number by their kinds; a text that is a number is one to Sigma."""
+    return any(it in modifiers for it in ("lt", "lte", "gt", "gte")) and isinstance(value, str) and field != "T"
+
+
+def null_that_is_there(field, modifiers, values, value, row):
+    """A field that is there and null is NULL in SQLite, as is one that is missing."""
+    return "exists" in modifiers and value is None and field in row
+
+
+def address_as_text(field, modifiers, values, value, row):
+    """pySigma compares networks by the beginnings of texts, in one spelling of an address."""
+    return "cidr" in modifiers and isinstance(value, str) and not is_plain_ipv4(value)
+
+
+def dash_of_the_rule(field, modifiers, values, value, row):
+    """pySigma expands `-` and `/` alone; a rule's en dash stands for them too."""
+    return "windash" in modifiers and any("–" in it for it in texts(values))
+
+
+def number_in_another_spelling(field, modifiers, values, value, row):
+    """A column of numbers takes the rule's text as a number: 022 is 22 to SQLite and not to Sigma."""
+    both = [row.get(it) for it in values] if "fieldref" in modifiers else values
+    numbers = [str(it) for it in [value, *both] if isinstance(it, (int, float)) and not isinstance(it, bool)]
+    return any(is_number(it) and number != it for it in texts([value, *both]) for number in numbers)
+
+
+ARTEFACTS = [
+    other_case_beyond_ascii,
+    name_in_another_case,
+    several_values,
+    number_against_text,
+    null_that_is_there,
+    address_as_text,
+    dash_of_the_rule,
+    number_in_another_spelling,
+]
+
+# What pySigma says of rules that it alone refuses, and why we take them.
+REFUSALS = {
+    "Unknown modifier 'utf16le'": "the specification has it, as another name of `wide`",
+    "SigmaCaseSensitiveModifier incompatible": "`cased` asks for the same text, and a number has one",
+}
+
+
+def is_plain_ipv4(text):
+    parts = text.split(".")
+    return len(parts) == 4 and all(it.isdigit() and str(int(it)) == it for it in parts)
+
+
+def explained(detection, event):
+    """The artefacts that may explain a difference between this rule and this event."""
+    row = flatten(event)
+    found = set()
+    for field, modifiers, values in tests_of(detection):
+        value = row.get(field)
+        found.update(it.__name__ for it in ARTEFACTS if it(field, modifiers, values, value, row))
+    return found
+
+
+def ours(engine, rules, events):
+    """(titles refused, numbers of events by title) by our engine."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = pathlib.Path(folder)
+        (here / "rules").mkdir()
+        for number, text in enumerate(rules):
+            (here / "rules" / f"{number:05}.yml").write_text(text, encoding="utf-8")
+        with (here / "events.jsonl").open("w", encoding="utf-8") as lines:
+            for number, event in enumerate(events):
+                lines.write(f"{number}\t{json.dumps(event)}\n")
+        run = subprocess.run(
+            [engine, here / "rules", here / "events.jsonl"], capture_output=True, text=True, check=True
+        )
+    refused, matched = {}, collections.defaultdict(list)
+    for line in run.stdout.splitlines():
+        said = json.loads(line)
+        if "refused" in said:
+            refused[said["refused"]] = said["why"]
+        elif "matched" in said:
+            matched[said["matched"]].append(said["event"])
+    return refused, matched
+
+
+@contextlib.contextmanager
+def without_complaints():
+    """RE2 writes to standard error what is wrong with a pattern, besides raising it."""
+    kept = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nothing)
+        os.close(kept)
+
+
+def theirs(rules, events):
+    """The same by pySigma. Each event has a table of its own, so that its values keep their kinds."""
+    oracles, refused = {}, {}
+    for number, text in enumerate(rules):
+        title = f"rule {number}"
+        try:
+            with without_complaints():
+                oracles[title] = Oracle.of(text)
+        except (SigmaError, NotImplementedError, ValueError) as error:
+            refused[title] = str(error)
+    columns = Oracle(SigmaCollection([]))
+    for oracle in oracles.values():
+        columns.rules.update(oracle.rules)
+    matched = collections.defaultdict(list)
+    for number, event in enumerate(events):
+        connection = columns.table([event])
+        for title in oracles:
+            if columns.matches(connection, title):
+                matched[title].append(number)
+        connection.close()
+    return refused, matched
+
+
+def main(engine):
+    generator = Generator(SEED)
+    detections = [generator.detection() for _ in range(RULES)]
+    rules = [rule(number, detection) for number, detection in enumerate(detections)]
+    events = [generator.event() for _ in range(EVENTS)]
+    our_refused, our_matched = ours(engine, rules, events)
+    their_refused, their_matched = theirs(rules, events)
+
+    wrong, seen, agreed = [], collections.Counter(), 0
+    for number, detection in enumerate(detections):
+        title = f"rule {number}"
+        text = yaml.safe_dump(detection, allow_unicode=True, sort_keys=False)
+        if (title in our_refused) != (title in their_refused):
+            why = our_refused.get(title) or their_refused.get(title)
+            who = "ours" if title in our_refused else "pySigma"
+            reason = next((it for it in REFUSALS if who == "pySigma" and it in why), None)
+            seen[reason] += 1
+            if reason is None:
+                wrong.append(f"only {who} refuses\n{text}{why}")
+            continue
+        if title in our_refused:
+            agreed += EVENTS
+            continue
+        mine, other = set(our_matched[title]), set(their_matched[title])
+        agreed += EVENTS - len(mine ^ other)
+        for event in sorted(mine ^ other):
+            reasons = explained(detection, events[event])
+            seen.update(reasons)
+            if not reasons:
+                who = "ours" if event in mine else "pySigma"
+                wrong.append(f"only {who} matches\n{text}{json.dumps(events[event], ensure_ascii=False)}")
+
+    matches = sum(map(len, their_matched.values()))
+    print(f"{RULES} rules, {len(their_refused)} refused, {EVENTS} events: {agreed} decisions agree, {matches} match")
+    for name in [*(it.__name__ for it in ARTEFACTS), *REFUSALS]:
+        print(f"  {name}: {seen[name]}")
+        if not seen[name]:
+            wrong.append(f"{name} explains nothing any more: take it off the list")
+    for it in wrong[:20]:
+        print(f"--- {it}")
+    print(f"{len(wrong)} differences without a reason")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
