@@ -6,6 +6,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use serin_services::conf::{Complaint, Setting};
 
@@ -101,42 +102,21 @@ impl Setting for SecretTable {
 /// Takes the secrets of one output out of whatever is said about it: receivers repeat them in their
 /// error messages, and so do libraries.
 #[derive(Debug, Default)]
-pub(crate) struct Redactor(Vec<Secret>);
+pub(crate) struct Redactor {
+    /// Where secrets are in files, which may change.
+    conf: Option<OutputConf>,
+    /// Oldest first.
+    known: Mutex<Vec<Secret>>,
+}
 
 /// Shorter than this, a text says nothing, and removing it would spoil every message.
 const SHORTEST: usize = 4;
 
 impl Redactor {
     pub(super) fn new(conf: &OutputConf) -> Self {
-        let mut secrets = Vec::new();
-        for key in conf.output.settings() {
-            let Some(value) = conf.conf.get(key.name) else { continue };
-            if key.wants == Secret::WANTS {
-                let Some(text) = Secret::read(value).ok().and_then(|it| it.reveal().ok()) else { continue };
-                parts_of_address(&text, &mut secrets);
-                let user = key.name.strip_suffix(".password").map(|it| format!("{it}.user"));
-                if let Some(user) = user.and_then(|it| conf.conf.get(&it)?.as_str()) {
-                    // As Basic authentication and SMTP send them.
-                    secrets.push(STANDARD.encode(format!("{user}:{text}")));
-                    secrets.push(STANDARD.encode(format!("\0{user}\0{text}")));
-                    secrets.push(STANDARD.encode(&text));
-                }
-                secrets.push(text);
-            } else if key.wants == SecretTable::WANTS {
-                let table = SecretTable::read(value).unwrap_or_default().0;
-                let told = |name: &str| TOLD.iter().any(|it| it.eq_ignore_ascii_case(name));
-                for (_, secret) in table.iter().filter(|it| !told(it.0)) {
-                    let Ok(text) = secret.reveal() else { continue };
-                    // Of `Bearer abc`, the receiver may repeat the last word alone.
-                    secrets.extend(text.split_once(' ').map(|it| it.1.to_owned()));
-                    secrets.push(text);
-                }
-            } else if let Some(text) = value.as_str() {
-                // Of a proxy's address, say.
-                secrets.extend(credentials(text));
-            }
-        }
-        Self::of(secrets)
+        let known = Self::of(secrets_of(conf));
+        let in_files = conf.conf.iter().any(|it| it.1.to_string().contains("file:"));
+        Self { conf: in_files.then(|| conf.clone()), ..known }
     }
 
     /// Of an address that is a secret itself.
@@ -146,16 +126,69 @@ impl Redactor {
         Self::of(secrets)
     }
 
-    fn of(mut secrets: Vec<String>) -> Self {
-        secrets.retain(|it| it.len() >= SHORTEST);
-        secrets.sort_by_key(|it| std::cmp::Reverse(it.len()));
-        Self(secrets.into_iter().map(Secret).collect())
+    fn of(secrets: Vec<String>) -> Self {
+        let redactor = Self::default();
+        redactor.learn(secrets);
+        redactor
     }
 
-    /// The text without the secrets.
-    pub(crate) fn clean(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.0, "…"))
+    fn learn(&self, secrets: Vec<String>) {
+        let mut known = self.known.lock();
+        for secret in secrets.into_iter().filter(|it| it.len() >= SHORTEST).map(Secret) {
+            if !known.contains(&secret) {
+                known.push(secret);
+            }
+        }
+        // Each file has a few secrets, and few change often.
+        let spare = known.len().saturating_sub(KNOWN_MAX);
+        known.drain(..spare);
     }
+
+    /// The text without the secrets, as they are now or were before.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        if let Some(conf) = &self.conf {
+            self.learn(secrets_of(conf));
+        }
+        // One may be a part of another.
+        let mut known: Vec<_> = self.known.lock().clone();
+        known.sort_by_key(|it| std::cmp::Reverse(it.0.len()));
+        known.iter().fold(text.to_owned(), |text, secret| text.replace(&secret.0, "…"))
+    }
+}
+
+/// So many secrets of one output are known at once, in all their forms.
+const KNOWN_MAX: usize = 1000;
+
+fn secrets_of(conf: &OutputConf) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for key in conf.output.settings() {
+        let Some(value) = conf.conf.get(key.name) else { continue };
+        if key.wants == Secret::WANTS {
+            let Some(text) = Secret::read(value).ok().and_then(|it| it.reveal().ok()) else { continue };
+            parts_of_address(&text, &mut secrets);
+            let user = key.name.strip_suffix(".password").map(|it| format!("{it}.user"));
+            if let Some(user) = user.and_then(|it| conf.conf.get(&it)?.as_str()) {
+                // As Basic authentication and SMTP send them.
+                secrets.push(STANDARD.encode(format!("{user}:{text}")));
+                secrets.push(STANDARD.encode(format!("\0{user}\0{text}")));
+                secrets.push(STANDARD.encode(&text));
+            }
+            secrets.push(text);
+        } else if key.wants == SecretTable::WANTS {
+            let table = SecretTable::read(value).unwrap_or_default().0;
+            let told = |name: &str| TOLD.iter().any(|it| it.eq_ignore_ascii_case(name));
+            for (_, secret) in table.iter().filter(|it| !told(it.0)) {
+                let Ok(text) = secret.reveal() else { continue };
+                // Of `Bearer abc`, the receiver may repeat the last word alone.
+                secrets.extend(text.split_once(' ').map(|it| it.1.to_owned()));
+                secrets.push(text);
+            }
+        } else if let Some(text) = value.as_str() {
+            // Of a proxy's address, say.
+            secrets.extend(credentials(text));
+        }
+    }
+    secrets
 }
 
 /// Headers whose values are no secrets.
@@ -204,12 +237,27 @@ mod tests {
 
     #[test]
     fn nothing_that_is_shown_tells_it() {
-        let redactor = Redactor(vec![secret("T000/B000/xyzzy"), secret("hunter2")]);
+        let redactor = Redactor::of(vec!["T000/B000/xyzzy".to_owned(), "hunter2".to_owned()]);
         assert_eq!(
             redactor.clean("404 for https://hooks.example/T000/B000/xyzzy with hunter2"),
             "404 for https://hooks.example/… with …"
         );
         assert_eq!(format!("{:?}", secret("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn a_secret_that_is_changed_in_its_file_is_known_as_well_as_the_old_one() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "first-token\n").unwrap();
+        let mut conf = serin_services::conf::Conf::new();
+        conf.set("ntfy.token", format!("file:{}", path.display()));
+        let output = crate::outputs::by_name("ntfy").unwrap();
+        let redactor = Redactor::new(&OutputConf { name: "x".to_owned(), output, conf });
+        std::fs::write(&path, "second-token\n").unwrap();
+        assert_eq!(redactor.clean("first-token second-token"), "… …");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(redactor.clean("first-token second-token"), "… …");
     }
 
     #[test]
