@@ -21,4 +21,5 @@ pub(crate) mod running;
 mod seats;
 pub(crate) mod sensor;
 mod stream;
+mod teller;
 mod tls;

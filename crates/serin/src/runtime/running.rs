@@ -23,6 +23,7 @@ use super::journal::Journal;
 use super::management::{Facts, View, router};
 use super::privileges;
 use super::sensor::{CONSOLE, Sensor, Unavailable};
+use super::teller::Teller;
 use crate::config::{Complaints, Config, search};
 use crate::incidents::{Change, Incidents};
 use crate::outputs::health::Watch;
@@ -59,6 +60,8 @@ pub(crate) struct Running {
     /// Looks whether the database is still whole.
     inspecting: Option<JoinHandle<()>>,
     beats: Beats,
+    /// Records what is found out each second.
+    teller: Teller,
     /// How long outputs have been in trouble.
     watch: Watch,
     /// What other processes ask; `None`: they cannot.
@@ -92,6 +95,7 @@ impl Running {
             journal.clone(),
             sensor.metrics.clone(),
         );
+        let teller = Teller::new(sensor.recorder.clone());
         let mut running = Self {
             reload,
             config,
@@ -109,6 +113,7 @@ impl Running {
             told: Vec::new(),
             inspecting: None,
             beats: Beats::default(),
+            teller,
             watch: Watch::default(),
             asked: None,
             testing: None,
@@ -235,7 +240,7 @@ impl Running {
     async fn each_second(&mut self) {
         self.seconds += 1;
         self.show_life().await;
-        self.tell_outputs().await;
+        self.tell_outputs();
         let every = self.config.selftest_every.as_secs();
         if every > 0 && self.seconds.is_multiple_of(every) {
             self.begin_test(Vec::new(), None);
@@ -282,12 +287,12 @@ impl Running {
     }
 
     /// Outputs that have been in trouble for long are told to those that work.
-    async fn tell_outputs(&mut self) {
+    fn tell_outputs(&mut self) {
         let statuses: Vec<_> = self.outputs.statuses().iter().map(|it| it.read().clone()).collect();
         for notice in self.watch.look(&statuses, tokio::time::Instant::now(), clock::now()) {
             let kind = if notice.change == Change::Closed { &kinds::MESSAGE } else { &kinds::ERROR };
-            self.sensor.recorder.tell(kind, notice.sentence.clone()).await;
-            self.sensor.recorder.tell_notice(&notice, None).await;
+            self.teller.tell(kind, notice.sentence.clone());
+            self.teller.tell_notice(notice);
         }
     }
 
@@ -297,12 +302,12 @@ impl Running {
             let services = self.sensor.services().len();
             let text =
                 format!("alive: {services} ports served, {} events stored", *self.journal.stored().borrow());
-            self.sensor.recorder.tell(&kinds::PING, text).await;
+            self.teller.tell(&kinds::PING, text);
         }
         let well = self.journal.health().trouble.is_none() && self.unavailable.is_empty();
         if let Some(news) = self.beats.tell_switch(well).await {
             tracing::warn!("{news}");
-            self.sensor.recorder.tell(&kinds::ERROR, news).await;
+            self.teller.tell(&kinds::ERROR, news);
         }
     }
 
@@ -459,6 +464,7 @@ impl Running {
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         let orderly = async {
             self.sensor.stop().await;
+            self.teller.finish().await;
             self.journal.flush().await;
             self.incidents.stop().await;
             self.outputs.stop().await;
