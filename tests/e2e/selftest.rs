@@ -1,8 +1,12 @@
 //! `serin selftest`: every service recorded its visitor, every output delivered it, and what fails is
 //! named. Signs of life.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use serin_tests::{Receiver, Reply, Setup, client, eventually};
+
+use crate::outputs::{log_in, status};
 
 const SERVICES: [&str; 8] = ["ftp", "git", "http", "https", "httpproxy", "ssh", "tcpbanner", "telnet"];
 
@@ -63,6 +67,28 @@ fn what_fails_is_named_and_is_an_alert_itself() {
     assert!(works.seen().iter().any(|it| it.text().contains("Self-test failed: telnet telnet.port: ")));
     let unknown = sensor.ask(&["selftest", "gopher"]);
     assert!(unknown.status == 1 && unknown.out.contains("is not served here"), "{}", unknown.words());
+}
+
+#[test]
+fn what_waits_from_before_delays_no_test_and_an_outage_is_told_at_once() {
+    let gathers = Receiver::start(|_| Reply::new(200, "ok"));
+    let down = Receiver::start(|_| Reply::new(503, "down"));
+    let settings =
+        |receiver: &Receiver| json!({ "type": "slack", "webhook_url": receiver.url("/services/hidden") });
+    let mut digest = settings(&gathers);
+    digest["digest"] = json!(3600);
+    let sensor = Setup::of(&["ftp"]).output("gathers", digest).output("down", settings(&down)).start();
+    log_in(&sensor, 1);
+    eventually("the outage to show", || (status(&sensor, "down")["state"] == "backing-off").then_some(()));
+    let began = Instant::now();
+    let report = sensor.ask(&["selftest"]);
+    assert!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
+    assert_eq!(report.status, 1, "{}", report.words());
+    let line = |name: &str| report.out.lines().find(|it| it.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(line("gathers").contains("delivered: accepted by Slack"), "{}", report.out);
+    let told = line("down");
+    assert!(told.contains("events behind, is tried again: HTTP 503: down"), "{}", report.out);
+    assert_eq!(gathers.seen().len(), 1, "the incident still gathers");
 }
 
 #[test]

@@ -417,6 +417,7 @@ impl Task {
         self.panics += 1;
         if let Ok(fresh) = (self.conf.output.build)(&self.conf.conf) {
             self.output = fresh;
+            self.output.keep_in(&self.feed.folder(), &self.conf.name);
             let memory = self.status.read().memory.clone();
             self.output.recall(memory.as_deref());
         }
@@ -528,6 +529,9 @@ impl Task {
     }
 
     fn show_lag(&self) {
+        if !self.has_moved() {
+            self.status.write().tested = self.window.tested();
+        }
         let front = self.window.items.front().map(|it| &it.record);
         Lag { status: self.status.clone(), stored: self.stored.clone(), front }.show(self.window.low_mark());
     }

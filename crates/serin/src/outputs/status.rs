@@ -65,6 +65,9 @@ pub struct OutputStatus {
     /// The last event of a self-test that it dealt with.
     #[serde(default)]
     pub selftest: Option<TestSeen>,
+    /// Up to here it is done with the events of self-tests, whatever else waits.
+    #[serde(skip)]
+    pub tested: u64,
     /// What should be put right although events get through.
     pub warning: Option<String>,
 }

@@ -19,6 +19,8 @@ pub(crate) struct Window {
     done: u64,
     /// What an earlier run left behind its cursor.
     before: Ahead,
+    /// Events of self-tests among the items.
+    tests: usize,
 }
 
 /// What is dealt with beyond a cursor, because events before it wait: all numbers up to `to`, except
@@ -45,18 +47,25 @@ impl Window {
 
     pub(crate) fn push(&mut self, item: Item) {
         self.bytes += item.body.len();
+        self.tests += usize::from(item.record.is_selftest());
         self.items.push_back(item);
     }
 
     pub(crate) fn remove(&mut self, at: usize) -> Option<Arc<Record>> {
         let item = self.items.remove(at)?;
         self.bytes -= item.body.len();
+        self.tests = self.tests.saturating_sub(usize::from(item.record.is_selftest()));
         self.done = self.done.max(item.record.seq);
         Some(item.record)
     }
 
     pub(crate) fn clear(&mut self) {
         *self = Self::after(self.read);
+    }
+
+    /// Up to here nothing of a self-test waits.
+    pub(crate) fn tested(&self) -> u64 {
+        if self.tests == 0 { self.read } else { self.low_mark() }
     }
 
     /// Everything up to here is dealt with.

@@ -33,6 +33,9 @@ const SERVICE_PATIENCE: Duration = Duration::from_secs(10);
 /// Within this time an output must have delivered what it takes of the test.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(20);
 
+/// An output that was in trouble before the test gets this long.
+const OUTAGE: Duration = Duration::from_secs(2);
+
 /// What a test needs of the sensor.
 pub(crate) struct Tester {
     pub(crate) recorder: Arc<Recorder>,
@@ -160,11 +163,17 @@ impl Tester {
 
     /// Waits until every output is done with the test's records, or has had its time.
     async fn follow(&self, first: u64, last: u64) -> Vec<OutputTried> {
-        let until = Instant::now() + OUTPUT_PATIENCE;
+        let began = Instant::now();
         loop {
             let statuses: Vec<_> = self.outputs.iter().map(|it| it.read().clone()).collect();
-            let over = statuses.iter().all(|it| it.cursor >= last || it.state == State::Hold);
-            if over || Instant::now() >= until {
+            let behind = |it: &OutputStatus| it.state == State::BackingOff && it.cursor < first;
+            let patient = began.elapsed() < OUTAGE;
+            let over = statuses.iter().all(|it| {
+                it.tested >= last
+                    || matches!(it.state, State::Hold | State::Disabled)
+                    || (behind(it) && !patient)
+            });
+            if over || began.elapsed() >= OUTPUT_PATIENCE {
                 return statuses.iter().map(|it| OutputTried::of(it, first, last)).collect();
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

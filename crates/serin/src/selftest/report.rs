@@ -117,8 +117,11 @@ impl OutputTried {
                 Some(why) => (false, format!("NOT delivered, refused: {why}")),
                 None => (true, format!("delivered: {}", tried.confirmed)),
             },
-            (None, State::BackingOff) => (false, format!("NOT delivered, is tried again: {}", trouble())),
-            (None, State::Ok) if status.cursor >= last => (true, "takes nothing of a self-test".to_owned()),
+            (None, State::BackingOff) => {
+                let behind = status.lag_events;
+                (false, format!("NOT delivered, {behind} events behind, is tried again: {}", trouble()))
+            }
+            (None, State::Ok) if status.tested >= last => (true, "takes nothing of a self-test".to_owned()),
             (None, State::Ok) => (false, format!("NOT delivered yet, {} events behind", status.lag_events)),
         };
         Self { output: status.name.clone(), kind: status.output.clone(), well, outcome }

@@ -72,6 +72,7 @@ impl Task {
         {
             let mut status = self.status.write();
             status.cursor = low;
+            status.tested = self.window.tested();
             self.saved_state = status.state;
             self.saved_memory.clone_from(&status.memory);
         }
