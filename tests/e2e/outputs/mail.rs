@@ -299,6 +299,44 @@ fn tokens_of_oauth_take_the_place_of_a_password() {
 }
 
 #[test]
+fn a_refresh_token_that_is_replaced_outlives_the_sensor_and_is_never_told() {
+    let smtpd =
+        Smtpd::start(&json!({ "tls": "starttls", "user": "canary@example.org", "token": "ya29.good" }));
+    let mut valid = 1;
+    let tokens = Receiver::start(move |request| {
+        // Each is good for one request.
+        if !request.text().ends_with(&format!("&refresh_token=refresh-{valid}")) {
+            return Reply::new(400, r#"{"error": "invalid_grant"}"#);
+        }
+        valid += 1;
+        let token = if valid == 4 { "ya29.stale" } else { "ya29.good" };
+        let answer = json!({ "access_token": token, "refresh_token": format!("refresh-{valid}") });
+        Reply::new(200, answer.to_string())
+    });
+    let secret = smtpd.folder.path().join("configured");
+    fs::write(&secret, "refresh-1\n").unwrap();
+    let output = smtpd.output(&json!({
+        "user": "canary@example.org", "token_url": tokens.url("/token"), "client_id": "id-1",
+        "refresh_token": format!("file:{}", secret.display()), "ca": smtpd.ca(),
+    }));
+    let mut sensor = Setup::of(&["ftp"]).output("mail", output).start();
+    log_in(&sensor, 1);
+    smtpd.mails(1);
+    // Another process uses it up, and the sensor is not told.
+    let config = sensor.config().display().to_string();
+    let tested = sensor.ask(&["outputs", "test", "mail", "--config", &config]);
+    assert_eq!(tested.status, 0, "{}", tested.words());
+    assert!(sensor.stop().success());
+    sensor.start();
+    log_in(&sensor, 1);
+    // This token is refused, and the next refresh token is there all the same.
+    smtpd.mails(3);
+    assert_eq!(tokens.seen().len(), 4);
+    let told = format!("{}{}", sensor.said(), sensor.ask(&["outputs", "status", "--json"]).out);
+    assert!(!told.contains("refresh-") && !told.contains("ya29."), "{told}");
+}
+
+#[test]
 fn opencanarys_handler_sends_what_python_sends() {
     let (ours, theirs) = (Smtpd::start(&json!({})), Smtpd::start(&json!({})));
     let handler = json!({

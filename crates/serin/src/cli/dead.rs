@@ -119,7 +119,8 @@ fn try_again(sensor: &Sensor, name: &str, out: &mut dyn Write) -> Result<bool, S
     let state = sensor.state();
     let key = std::fs::read(state.path().join("pseudonyms.key")).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let again = runtime.map_err(|it| it.to_string())?.block_on(outputs::again(&conf, key, records))?;
+    let again =
+        runtime.map_err(|it| it.to_string())?.block_on(outputs::again(&conf, key, state.path(), records))?;
     let delivered: Vec<_> = again.each.iter().filter(|it| it.1.is_ok()).map(|it| it.0).collect();
     forget(&state, name, &[delivered.as_slice(), &gone].concat())?;
     let refused: Vec<_> =

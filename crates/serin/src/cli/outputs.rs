@@ -134,7 +134,7 @@ pub(super) fn test(sensor: &Sensor, name: &str, out: &mut dyn Write) -> ExitCode
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(outputs::test(conf)) {
+    match runtime.block_on(outputs::test(conf, sensor.state().path())) {
         Ok(confirmed) => match writeln!(out, "{name}: {confirmed}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),

@@ -1,6 +1,7 @@
 //! `serin outputs retry-dead NAME`: events that a receiver refused are offered to it again, outside of
 //! the journal's order.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serin_event::Record;
@@ -20,15 +21,21 @@ pub struct Again {
     pub stopped: Option<String>,
 }
 
-/// Offers the records again, one by one. `key` makes the keyed hashes of this sensor.
+/// Offers the records again, one by one. `key` makes the keyed hashes of this sensor,
+/// `folder` is its state's.
 ///
 /// # Errors
 ///
 /// When the output cannot be built of its settings.
-pub async fn again(conf: &OutputConf, key: Vec<u8>, records: Vec<Record>) -> Result<Again, String> {
+pub async fn again(
+    conf: &OutputConf,
+    key: Vec<u8>,
+    folder: &Path,
+    records: Vec<Record>,
+) -> Result<Again, String> {
     let redactor = Redactor::new(conf);
     let policy = Policy::new(conf.output, &conf.conf, || key).map_err(|it| built(&it))?;
-    let mut output = beside(conf)?;
+    let mut output = beside(conf, folder)?;
     let deadline = output.deadline();
     let mut done = Again { each: Vec::new(), stopped: None };
     for record in records {
@@ -88,7 +95,7 @@ mod tests {
         let conf = OutputConf { name: "siem".to_owned(), output: by_name("file").unwrap(), conf };
         let event = Event::new(&kinds::FTP_LOGIN).with("PASSWORD", Tainted::new(b"s3cret", 64));
         let record = Record { seq: 7, ..Record::of(&event, Timestamp(0), 0, "node") };
-        let done = again(&conf, Vec::new(), vec![record]).await.unwrap();
+        let done = again(&conf, Vec::new(), folder.path(), vec![record]).await.unwrap();
         assert_eq!((done.each, done.stopped), (vec![(7, Ok(()))], None));
         let found = std::fs::read_to_string(&path).unwrap();
         let line = found.strip_prefix("what was there\n").unwrap();

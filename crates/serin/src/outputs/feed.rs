@@ -1,5 +1,6 @@
 //! Where outputs read from: the journal, as far as the engine needs it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serin_event::Record;
@@ -46,6 +47,9 @@ pub trait Feed: Send + Sync {
     /// Keeps nothing for this reader any more, which is not in use until it asks where it stands.
     fn forget(&self, reader: &str);
 
+    /// The folder of the sensor's state.
+    fn folder(&self) -> PathBuf;
+
     /// The key of this sensor's keyed hashes: the same after a restart, and known to nobody else.
     fn key(&self) -> Vec<u8>;
 
@@ -85,6 +89,10 @@ impl Feed for Journal {
 
     fn forget(&self, reader: &str) {
         Self::forget(self, reader);
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.path().parent().map(Path::to_owned).unwrap_or_default()
     }
 
     fn key(&self) -> Vec<u8> {

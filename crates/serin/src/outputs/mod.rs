@@ -46,7 +46,7 @@ mod worker;
 
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -290,6 +290,10 @@ pub trait Output: Send + fmt::Debug {
 
     /// The sensor stops: what waits ([`Outcome::Wait`]) should go now if it may.
     fn hurry(&mut self) {}
+
+    /// The folder of the sensor's state, and the operator's name for this output: for what must outlive
+    /// it and is nothing for [`Output::memory`], such as secrets. Told before anything is delivered.
+    fn keep_in(&mut self, _folder: &Path, _name: &str) {}
 
     /// What [`Output::memory`] said before this start, if it ever said something; told once, at the start.
     fn recall(&mut self, _memory: Option<&str>) {}

@@ -1,5 +1,6 @@
 //! `serin outputs test NAME`: one labelled event for one output, outside of the journal.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serin_event::{Event, Record, Timestamp, kinds};
@@ -18,18 +19,18 @@ pub(super) fn is_trial(record: &Record) -> bool {
 }
 
 /// Delivers one record that says of itself that it is a test. The answer tells how strongly the
-/// receiver confirmed it.
+/// receiver confirmed it. `folder`: of the sensor's state.
 ///
 /// # Errors
 ///
 /// Why the receiver did not take it, in its own words where it has some.
-pub async fn test(conf: &OutputConf) -> Result<String, String> {
+pub async fn test(conf: &OutputConf, folder: &Path) -> Result<String, String> {
     let redactor = Redactor::new(conf);
-    try_it(conf).await.map(|it| redactor.clean(&it)).map_err(|it| redactor.clean(&it))
+    try_it(conf, folder).await.map(|it| redactor.clean(&it)).map_err(|it| redactor.clean(&it))
 }
 
 /// The same output in another process than the sensor's: it never destroys what is there.
-pub(super) fn beside(conf: &OutputConf) -> Result<Box<dyn Output>, String> {
+pub(super) fn beside(conf: &OutputConf, folder: &Path) -> Result<Box<dyn Output>, String> {
     let mut settings = conf.conf.clone();
     let truncate = format!("{}.truncate", conf.output.name);
     if settings.get(&truncate).is_some() {
@@ -37,11 +38,12 @@ pub(super) fn beside(conf: &OutputConf) -> Result<Box<dyn Output>, String> {
     }
     let mut output = (conf.output.build)(&settings).map_err(|it| built(&it))?;
     output.prepare(None)?;
+    output.keep_in(folder, &conf.name);
     Ok(output)
 }
 
-async fn try_it(conf: &OutputConf) -> Result<String, String> {
-    let mut output = beside(conf)?;
+async fn try_it(conf: &OutputConf, folder: &Path) -> Result<String, String> {
+    let mut output = beside(conf, folder)?;
     let record = Arc::new(trial(conf));
     let body = output.encode(&record).ok_or("this output does not take such events")?;
     output.hurry();
@@ -88,8 +90,6 @@ fn trial(conf: &OutputConf) -> Record {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use serin_services::conf::Conf;
 
     use super::*;
@@ -107,7 +107,10 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, "what was there\n").unwrap();
-        assert_eq!(test(&conf(&path)).await.unwrap(), "written to the file and synced to the disk");
+        assert_eq!(
+            test(&conf(&path), Path::new("/nowhere")).await.unwrap(),
+            "written to the file and synced to the disk"
+        );
         let found = std::fs::read_to_string(&path).unwrap();
         let line: serde_json::Value =
             serde_json::from_str(found.strip_prefix("what was there\n").unwrap()).unwrap();
@@ -123,10 +126,18 @@ mod tests {
     #[tokio::test]
     async fn what_the_receiver_says_against_it_is_told() {
         assert_eq!(
-            test(&conf(Path::new("/nowhere/log"))).await.unwrap_err(),
+            test(&conf(Path::new("/nowhere/log")), Path::new("/nowhere")).await.unwrap_err(),
             "the folder /nowhere does not exist"
         );
-        assert!(test(&conf(Path::new("/dev/full"))).await.unwrap_err().contains("No space left on device"));
-        assert_eq!(test(&conf(Path::new(""))).await.unwrap_err(), "file.path: wants the path of a file");
+        assert!(
+            test(&conf(Path::new("/dev/full")), Path::new("/nowhere"))
+                .await
+                .unwrap_err()
+                .contains("No space left on device")
+        );
+        assert_eq!(
+            test(&conf(Path::new("")), Path::new("/nowhere")).await.unwrap_err(),
+            "file.path: wants the path of a file"
+        );
     }
 }

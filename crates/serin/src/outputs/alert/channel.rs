@@ -6,6 +6,7 @@
 //! does not repeat its first messages.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -415,6 +416,10 @@ impl<C: Courier> Output for Channel<C> {
 
     fn hurry(&mut self) {
         self.hurry = true;
+    }
+
+    fn keep_in(&mut self, folder: &Path, name: &str) {
+        self.courier.keep_in(folder, name);
     }
 
     fn recall(&mut self, memory: Option<&str>) {

@@ -13,6 +13,7 @@ mod rate;
 mod tests;
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use card::{Card, CardKind};
@@ -52,6 +53,9 @@ pub(crate) trait Courier: Send + fmt::Debug {
 
     /// Whatever came before this event is over.
     fn forget_before(&mut self, _event: u64) {}
+
+    /// As [`Output::keep_in`](super::Output::keep_in).
+    fn keep_in(&mut self, _folder: &Path, _name: &str) {}
 
     /// As [`Output::recall`](super::Output::recall).
     fn recall(&mut self, _memory: Option<&str>) {}

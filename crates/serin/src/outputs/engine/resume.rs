@@ -15,6 +15,7 @@ impl Task {
     pub(super) fn recall(&mut self) -> Result<(), String> {
         let saved = self.feed.status(&self.conf.name)?;
         let saved = saved.and_then(|it| serde_json::from_str::<OutputStatus>(&it).ok()).unwrap_or_default();
+        self.output.keep_in(&self.feed.folder(), &self.conf.name);
         self.output.recall(saved.memory.as_deref());
         // Once somebody moved the cursor, it is the cursor that counts.
         if let Some(ahead) = saved.ahead.filter(|_| saved.cursor == self.window.read)

@@ -10,6 +10,7 @@ mod oauth;
 mod partly;
 mod smtp;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -242,6 +243,17 @@ impl Mail {
         outcome
     }
 
+    /// Servers repeat what they are told, and tokens are in no setting.
+    fn without_tokens(&self, outcome: Outcome) -> Outcome {
+        let Some(tokens) = &self.tokens else { return outcome };
+        match outcome {
+            Outcome::Retry { why, after } => Outcome::Retry { why: tokens.clean(&why), after },
+            Outcome::Hold(why) => Outcome::Hold(tokens.clean(&why)),
+            Outcome::Reject(why) => Outcome::Reject(tokens.clean(&why)),
+            other => other,
+        }
+    }
+
     async fn login(&mut self) -> Result<Login, Outcome> {
         if let Some(tokens) = &mut self.tokens {
             return Ok(Login::Token { user: self.user.clone(), token: tokens.token().await? });
@@ -344,7 +356,10 @@ impl Courier for Mail {
     }
 
     fn send<'a>(&'a mut self, card: &'a Card, message: Vec<u8>) -> Later<'a, Outcome> {
-        Box::pin(async move { self.hand_over(card, &message).await })
+        Box::pin(async move {
+            let outcome = self.hand_over(card, &message).await;
+            self.without_tokens(outcome)
+        })
     }
 
     fn partly(&self) -> Vec<(Vec<u64>, Duration)> {
@@ -353,6 +368,12 @@ impl Courier for Mail {
 
     fn forget_before(&mut self, event: u64) {
         self.partly.forget_before(event);
+    }
+
+    fn keep_in(&mut self, folder: &Path, name: &str) {
+        if let Some(tokens) = &mut self.tokens {
+            tokens.keep_in(folder, name);
+        }
     }
 
     fn recall(&mut self, memory: Option<&str>) {
@@ -381,7 +402,9 @@ impl Courier for Mail {
         let later = self.later.iter().filter(|_| waits);
         let later =
             later.map(|(address, why)| format!("the server does not take mail for {address} yet: {why}"));
-        let all: Vec<_> = self.warning.clone().into_iter().chain(refused).chain(later).collect();
+        let all = self.warning.clone().into_iter().chain(refused).chain(later);
+        let problem = self.tokens.as_ref().and_then(|it| it.problem()).map(str::to_owned);
+        let all: Vec<_> = all.chain(problem).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }

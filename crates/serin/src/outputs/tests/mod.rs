@@ -5,6 +5,7 @@ mod faults;
 mod files;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -127,6 +128,10 @@ impl Feed for Memory {
     fn save(&self, reader: &str, seq: u64, status: String) {
         self.0.saves.fetch_add(1, Ordering::Relaxed);
         self.0.cursors.lock().insert(reader.to_owned(), (seq, status));
+    }
+
+    fn folder(&self) -> PathBuf {
+        PathBuf::from("/nowhere")
     }
 
     fn flush(&self) -> Later<'_, ()> {
