@@ -18,7 +18,7 @@ pub struct Hit {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detection {
     /// The same for the same input: a hash of the rule, its fingerprint, the group, the end of the
-    /// window and the first of the evidence.
+    /// window, and the first and the last of the evidence.
     pub id: [u8; 16],
     /// Which rule or correlation.
     pub rule: Ref,
@@ -33,6 +33,8 @@ pub struct Detection {
     pub figure: Option<f64>,
     /// An event older than the watermark had a part in it.
     pub late: bool,
+    /// An event far ahead of its arrival had a part in it, and counted from its arrival.
+    pub ahead: bool,
     /// The window held more than is kept: the figure is that of the newest part.
     pub saturated: bool,
 }

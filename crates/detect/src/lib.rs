@@ -23,7 +23,9 @@
 
 mod canonical;
 mod condition;
+pub mod correlate;
 pub mod detection;
+pub mod detector;
 pub mod evaluate;
 pub mod event;
 pub mod expr;
@@ -38,7 +40,9 @@ pub mod rule;
 pub mod scalar;
 mod yaml;
 
+pub use correlate::{Correlator, Settings, Stats};
 pub use detection::{Detection, Hit};
+pub use detector::Detector;
 pub use event::{Event, Fields, Value, View};
 pub use matcher::{Matcher, Scratch};
 pub use pack::{Options, Pack};
