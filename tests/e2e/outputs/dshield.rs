@@ -4,21 +4,25 @@
 use std::fs;
 use std::time::Instant;
 
-use serde_json::{Value, json};
-use serin_event::{Record, kinds};
+use serde_json::{Value as Json, json};
+use serin_event::{Event, Record, Timestamp, Value, kinds};
 use serin_tests::{Receiver, Reply, Sensor, Setup, eventually};
 
-use super::isc::{APIKEY, EMAIL, Isc, USERID, within_floor};
+use super::isc::{APIKEY, EMAIL, Isc, PUBLIC, USERID, within_floor};
 use super::{store, stranger as source, strangers as event};
 
 /// A public address that nobody has since RFC 7526.
 const TARGET: &str = "192.88.99.250";
 
+/// Of a password that nobody tries here.
+const HASH: &str =
+    "$6$saltsalt$4moPPSO5VZoBaL5AKKOfNWtvvph0ts9YxUVkrRtjwyYuVxOpIA.FCsOgtO578DYq1Wy1b4uiNfxY2SlU0MT2b/";
+
 fn logins(count: usize) -> Vec<Record> {
     (1..=count).map(|it| event(&kinds::SSH_LOGIN, &source(it), "10.0.0.1")).collect()
 }
 
-fn settings(isc: &Isc, more: &Value) -> Value {
+fn settings(isc: &Isc, more: &Json) -> Json {
     let mut settings = json!({
         "type": "dshield", "userid": USERID, "apikey": APIKEY, "url": isc.url(), "start": "beginning",
     });
@@ -27,7 +31,7 @@ fn settings(isc: &Isc, more: &Value) -> Value {
 }
 
 /// A sensor with these events in its store, that reports to this ISC.
-fn reporting(isc: &Isc, records: Vec<Record>, more: &Value) -> Sensor {
+fn reporting(isc: &Isc, records: Vec<Record>, more: &Json) -> Sensor {
     let setup = Setup::of(&["ftp"]);
     store(&setup, records);
     setup.output("isc", settings(isc, more)).start()
@@ -40,9 +44,9 @@ fn ask(sensor: &Sensor, arguments: &[&str]) -> String {
     said.words()
 }
 
-fn status(sensor: &Sensor) -> Value {
+fn status(sensor: &Sensor) -> Json {
     let said = ask(sensor, &["outputs", "status", "--json"]);
-    let all: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    let all: Json = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
     all.as_array().unwrap().iter().find(|it| it["name"] == "isc").unwrap().clone()
 }
 
@@ -150,8 +154,55 @@ fn packets_and_connections_are_firewall_rows() {
     isc.assert_manners();
 }
 
+/// A web request that names whatever is ours.
+fn telling() -> Record {
+    let headers = [
+        "Host: 192.88.99.250:8080",
+        "X-Forwarded-For: 192.88.99.1, 10%2E0.0.9",
+        "Referer: https://www.Corp.example/",
+    ];
+    let made = Event::new(&kinds::HTTP_LOGIN)
+        .with("PATH", "/a?u=http%3A%2F%2F192.88.99.250%2F~jsmith")
+        .with("METHOD", "POST")
+        .with("BODY", "user=jsmith&host=10%252E0%252E0%252E5&from=192.88.99.1")
+        .with("HEADERS", Value::List(headers.map(Into::into).to_vec()));
+    let Record { logdata, details, .. } = Record::of(&made, Timestamp(0), 0, "");
+    let honeycred = Some(false);
+    Record { logdata, details, honeycred, ..event(&kinds::HTTP_LOGIN, &source(1), "10.0.0.5") }
+}
+
+#[test]
+fn what_is_ours_stays_with_us_also_where_a_visitor_wrote_it() {
+    let isc = Isc::start([]);
+    let setup = Setup::of(&["ftp"]);
+    // Bait whose check took too long has no verdict.
+    store(&setup, vec![event(&kinds::SSH_LOGIN, &source(2), TARGET), telling()]);
+    let more = json!({
+        "replace_honeypot_ip": "auto", "public_address": TARGET, "own_names": ["corp.example", "jsmith"],
+    });
+    let bait = json!([{ "username": "root", "password": HASH }]);
+    let mut sensor = setup.with("ssh.honeycreds", bait).output("isc", settings(&isc, &more)).start();
+    let receipt = eventually("a receipt", || status(&sensor)["receipt"].as_str().map(str::to_owned));
+    assert_eq!(receipt, "ISC confirmed 0 rows; withheld: 1 credentials not checked for bait");
+    sensor.stop();
+    let posts = isc.posts();
+    assert_eq!((posts.len(), isc.asked_for_address()), (1, 1));
+    assert_eq!((posts[0].kind.as_str(), posts[0].rows.len()), ("webhoneypot", 1));
+    let row = &posts[0].rows[0];
+    assert_eq!((&row["sip"], &row["dip"]), (&json!(source(1)), &json!(PUBLIC)));
+    assert_eq!(
+        (&row["url"], &row["data"]),
+        (&json!("/a?u=http://…/~…"), &json!("user=…&host=…&from=192.88.99.1"))
+    );
+    assert_eq!(
+        row["headers"],
+        json!({ "Host": "…", "X-Forwarded-For": "192.88.99.1, …", "Referer": "https://www.…/" })
+    );
+    isc.assert_manners();
+}
+
 /// The state of the output after its first post, which ends like this.
-fn after(isc: &Isc, more: &Value, state: &str) -> Value {
+fn after(isc: &Isc, more: &Json, state: &str) -> Json {
     let sensor = reporting(isc, logins(100), more);
     eventually("a post", || Some(()).filter(|()| isc.requests() == 1));
     let status = eventually(state, || Some(status(&sensor)).filter(|it| it["state"] == state));

@@ -16,6 +16,8 @@ use serin_tests::{Receiver, Reply, Request};
 pub(crate) const USERID: u32 = 12345;
 pub(crate) const APIKEY: &str = "kqX7rV2b+9dTz/w0Lm==";
 pub(crate) const EMAIL: &str = "me@example.com";
+/// From where it sees the sensor come.
+pub(crate) const PUBLIC: &str = "192.88.99.77";
 /// What the sensor must keep between two posts.
 const FLOOR: Duration = Duration::from_mins(1);
 
@@ -68,6 +70,11 @@ impl Isc {
 
     pub(crate) fn refused(&self) -> Vec<String> {
         self.ledger.lock().unwrap().refused.clone()
+    }
+
+    /// How often it was asked for an address.
+    pub(crate) fn asked_for_address(&self) -> usize {
+        self.receiver.seen().iter().filter(|it| it.path.starts_with("/api/myip")).count()
     }
 
     /// Requests, whatever became of them.
@@ -230,8 +237,11 @@ fn fits(kind: &str, row: &Value) -> bool {
         && wanted.iter().all(|(name, kind)| members.get(*name).is_some_and(|it| typed(it, *kind)))
 }
 
-/// The account check.
+/// The sensor's public address, and the account check.
 fn asked(request: &Request) -> Reply {
+    if request.path == "/api/myip?json" {
+        return Reply::new(200, format!("{{\"ip\":\"{PUBLIC}\"}}"));
+    }
     let parts: Vec<&str> = request.path.split('/').collect();
     let ["", "api", "checkapikey", email, nonce, hash, _version, piid] = parts[..] else {
         return Reply::new(404, "");

@@ -149,7 +149,7 @@ impl Draft {
             Dialect::OpenCanary => opencanary::outputs(&mut self),
             Dialect::Demo | Dialect::Native => native::outputs(&mut self),
         };
-        respect(&ignore, &mut outputs);
+        respect(&ignore, &honeycreds, &mut outputs);
         self.log_files(disk.log_file);
         self.folders(disk.folder);
         let conf = self.conf.clone();

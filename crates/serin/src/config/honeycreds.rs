@@ -90,6 +90,13 @@ impl Honeycreds {
         self.services.is_empty() && self.everywhere.is_empty()
     }
 
+    /// The services that have bait whose check takes long; `None`: all have.
+    pub(crate) fn hashed(&self) -> impl Iterator<Item = Option<&str>> {
+        let any = |list: &[Credential]| list.iter().any(Credential::hashed);
+        let own = self.services.iter().filter(move |it| any(it.1)).map(|it| Some(it.0.as_str()));
+        own.chain(any(&self.everywhere).then_some(None))
+    }
+
     /// Sets the bait of one service, or of all where none is named.
     pub(crate) fn set(&mut self, service: Option<&str>, list: Vec<Credential>) {
         match service {

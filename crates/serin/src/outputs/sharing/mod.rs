@@ -3,6 +3,7 @@
 pub(crate) mod abuseipdb;
 pub(crate) mod crowdsec;
 pub(crate) mod dshield;
+mod own;
 pub(crate) mod policy;
 
 use std::net::IpAddr;
@@ -12,15 +13,21 @@ use serin_services::conf::Complaint;
 
 use super::OutputConf;
 use super::transport::{http, loopback_only};
-use crate::config::Ignore;
+use crate::config::{Honeycreds, Ignore};
 
-/// Hands `ip.ignorelist` to the outputs that share: what the operator does not want to hear of, others
-/// need not hear either, also where it was recorded before it stood there.
-pub(crate) fn respect(ignore: &Ignore, outputs: &mut [OutputConf]) {
+/// Hands to the outputs that share what they must know to keep to themselves: `ip.ignorelist`, because
+/// what the operator does not want to hear of, others need not hear either, also where it was recorded
+/// before it stood there; and where there is bait that only a hash tells.
+pub(crate) fn respect(ignore: &Ignore, honeycreds: &Honeycreds, outputs: &mut [OutputConf]) {
     let nets: Vec<_> = ignore.nets().map(ToString::to_string).collect();
-    let sharing = outputs.iter_mut().filter(|it| it.output.setting("admin_nets").is_some());
-    if !nets.is_empty() {
-        sharing.for_each(|it| it.conf.set(policy::IGNORED, nets.clone()));
+    let baited: Vec<_> = honeycreds.hashed().map(|it| it.unwrap_or(policy::EVERYWHERE)).collect();
+    for output in outputs.iter_mut().filter(|it| it.output.setting("admin_nets").is_some()) {
+        if !nets.is_empty() {
+            output.conf.set(policy::IGNORED, nets.clone());
+        }
+        if !baited.is_empty() {
+            output.conf.set(policy::BAITED, baited.clone());
+        }
     }
 }
 

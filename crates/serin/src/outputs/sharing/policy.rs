@@ -8,12 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use serin_event::{Intent, Record, kinds};
+use serin_event::{Intent, Kind, Record, kinds};
 use serin_services::conf::{Complaint, Conf, Key, Setting};
 use serin_services::settings;
 
 use crate::config::ignore::{self, Member};
 use crate::ignore::is_suppressed;
+use crate::outputs::delivery::Names;
 
 settings! { "sharing" {
     /// Networks of your own administrators and scanners; what comes from there is never told to others.
@@ -27,6 +28,12 @@ pub(crate) const KEYS: &[Key] = Settings::KEYS;
 
 /// Where the loader puts `ip.ignorelist`: known to no configuration file under this name.
 pub(crate) const IGNORED: &str = "sharing.ignorelist";
+
+/// Where the loader puts the services that have hashed bait.
+pub(crate) const BAITED: &str = "sharing.baited";
+
+/// Stands for all services there.
+pub(crate) const EVERYWHERE: &str = "*";
 
 /// Networks as a setting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,6 +104,8 @@ pub(crate) enum Why {
     SelfTest,
     /// The credentials are bait that the operator laid out: perhaps a test of the operator's own.
     Bait,
+    /// The credentials may be bait: there was no time to compute its hash.
+    Unchecked,
 }
 
 impl fmt::Display for Why {
@@ -112,6 +121,7 @@ impl fmt::Display for Why {
             Self::Resolver => "own resolver or time server",
             Self::SelfTest => "own self-test",
             Self::Bait => "bait credentials",
+            Self::Unchecked => "credentials not checked for bait",
         })
     }
 }
@@ -124,6 +134,8 @@ pub(crate) struct AddressPolicy {
     ignored: Vec<IpNet>,
     admins: Vec<IpNet>,
     resolvers: Vec<IpAddr>,
+    /// Services with hashed bait.
+    baited: Vec<String>,
 }
 
 impl AddressPolicy {
@@ -137,7 +149,9 @@ impl AddressPolicy {
         let mut own = own_addresses();
         own.extend(settings.public_address.0.map(|it| it.to_canonical()));
         let ignored = conf.get(IGNORED).and_then(|it| Nets::read(it).ok()).unwrap_or_default().0;
-        Ok(Self { documentation: false, own, ignored, admins: settings.admin_nets.0, resolvers: resolvers() })
+        let baited = conf.get(BAITED).and_then(|it| Names::read(it).ok()).unwrap_or_default().0;
+        let (documentation, admins, resolvers) = (false, settings.admin_nets.0, resolvers());
+        Ok(Self { documentation, own, ignored, admins, resolvers, baited })
     }
 
     /// A policy without a host that takes documentation addresses for public ones.
@@ -163,7 +177,7 @@ impl AddressPolicy {
             Err(Why::Admin)
         } else if within(&self.ignored) {
             Err(Why::Ignored)
-        } else if self.own.contains(&address) {
+        } else if self.is_own(address) {
             Err(Why::Own)
         } else if is_documentation(address) {
             if self.documentation { Ok(()) } else { Err(Why::Documentation) }
@@ -187,6 +201,9 @@ impl AddressPolicy {
         if record.honeycred == Some(true) {
             return Err(Why::Bait);
         }
+        if record.honeycred.is_none() && self.may_be_bait(record.kind) {
+            return Err(Why::Unchecked);
+        }
         if is_suppressed(record) {
             return Err(Why::Suppressed);
         }
@@ -196,6 +213,19 @@ impl AddressPolicy {
             return Err(Why::Resolver);
         }
         Ok(unwrapped(address))
+    }
+
+    /// Whether an event of this kind tells credentials at a service where bait is known by its hash only.
+    fn may_be_bait(&self, kind: &Kind) -> bool {
+        let here =
+            |it: &String| it == EVERYWHERE || it == kind.service || (it == "https" && kind.service == "http");
+        let credentials = || ["USERNAME", "PASSWORD"].into_iter().any(|it| kind.declares(it));
+        self.baited.iter().any(here) && credentials()
+    }
+
+    /// Whether this is an address of this host, or the public one it has.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        self.own.contains(&unwrapped(address))
     }
 
     /// Whether this may be told as the address of the host that was visited: it must not be private,
@@ -457,6 +487,26 @@ mod tests {
         };
         assert_eq!(of(&kinds::SNMP_REQUEST), Err(Why::Resolver));
         assert_eq!(of(&kinds::FTP_LOGIN), Ok("9.9.9.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_may_be_bait_is_kept_back_until_that_is_known() {
+        let mut conf = Conf::new();
+        conf.set(BAITED, json!(["ssh", "https"]));
+        let policy = AddressPolicy::new(&conf).unwrap();
+        let told = |kind, honeycred| {
+            let source = Endpoint { host: "1.2.3.4".parse().ok(), port: None };
+            let record = Record::of(&Event::new(kind), Timestamp(0), 0, "node");
+            policy.source(&Record { source, honeycred, ..record }).err()
+        };
+        assert_eq!(told(&kinds::SSH_LOGIN, None), Some(Why::Unchecked));
+        assert_eq!(told(&kinds::HTTP_LOGIN, None), Some(Why::Unchecked));
+        assert_eq!(told(&kinds::SSH_LOGIN, Some(false)), None);
+        assert_eq!(told(&kinds::SSH_LOGIN, Some(true)), Some(Why::Bait));
+        assert_eq!((told(&kinds::FTP_LOGIN, None), told(&kinds::SSH_CONNECTION, None)), (None, None));
+        conf.set(BAITED, json!([EVERYWHERE]));
+        let policy = AddressPolicy::new(&conf).unwrap();
+        assert!(policy.may_be_bait(&kinds::FTP_LOGIN) && !policy.may_be_bait(&kinds::HTTP_GET));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use self::rows::{Kind, Row};
 use self::schedule::{Memory, POSTS_MAX, Plan, Schedule, Waiting};
 pub(crate) use self::settings::from_handler;
 use self::settings::{Checked, Granularity, Settings};
+use super::own::Own;
 use super::policy::{self, AddressPolicy};
 use crate::outputs::transport::http::{self, Http, Request};
 use crate::outputs::transport::tls;
@@ -62,6 +63,7 @@ fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
 struct DShield {
     checked: Checked,
     policy: AddressPolicy,
+    own: Own,
     http: Http,
     warning: Option<String>,
     schedule: Schedule,
@@ -102,6 +104,7 @@ impl DShield {
             http: Http::new(conf)?,
             warning: checked.warning.clone().or_else(|| tls::warning(conf)),
             schedule: Schedule { interval: checked.settings.interval, seed: u64::from_le_bytes(seed) },
+            own: Own::new(&checked.settings.own_names.0),
             checked,
             policy,
             clock: now,
@@ -129,7 +132,8 @@ impl DShield {
             return Err("older than 24 h".to_owned());
         }
         let mut row = rows::row(record, source, kind)?;
-        rows::conceal(&mut row, &|it| self.policy.may_name_target(it));
+        let hidden = |it| !self.policy.may_name_target(it) || self.policy.is_own(it);
+        rows::conceal(&mut row, &self.own, &hidden);
         if let Some(target) = row.target
             && !self.checked.auto
             && self.checked.translation.of(target, &self.policy).is_none()

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use serin_event::Record;
 
+use crate::outputs::sharing::own::{self, Own};
 use crate::outputs::sharing::policy::{TCP, UDP, protocol};
 
 /// A type of rows.
@@ -138,49 +139,31 @@ fn headers(details: &Value) -> Map<String, Value> {
     pairs.map(|(name, value)| (cut(name.trim(), LINE_MAX), cut(value.trim(), LINE_MAX).into())).collect()
 }
 
-/// Takes addresses that may not be told out of what a visitor wrote: a proxy in front of the sensor
-/// names hosts of ours in its headers, and so does whoever came through it. A browser's name stays: its
-/// version may look like an address.
-pub(super) fn conceal(row: &mut Row, may_tell: &dyn Fn(IpAddr) -> bool) {
-    for name in ["url", "data"] {
-        if let Some(Value::String(text)) = row.members.get_mut(name) {
-            *text = without_addresses(text, may_tell);
+/// Takes our addresses and names out of what a visitor wrote: a proxy in front of the sensor names hosts
+/// of ours in its headers, whoever came through it does, and `Host` says where the visitor found us. In
+/// a browser's name addresses stay: its version may look like one. Credentials lose what the operator
+/// listed.
+pub(super) fn conceal(row: &mut Row, own: &Own, hidden: &dyn Fn(IpAddr) -> bool) {
+    let headers = row.members.get("headers").and_then(Value::as_object).into_iter().flatten();
+    let hosts = headers.filter(|it| it.0.eq_ignore_ascii_case("host")).filter_map(|it| it.1.as_str());
+    let host: Vec<IpAddr> = hosts.flat_map(own::named).collect();
+    let target = row.target;
+    let hidden = |it: IpAddr| hidden(it) || host.contains(&it) || target == Some(it);
+    for (name, value) in &mut row.members {
+        match (name.as_str(), value) {
+            ("url" | "data" | "lastcommand", Value::String(text)) => *text = own.clean(text, &hidden),
+            ("useragent" | "banner", Value::String(text)) => *text = own.clean(text, &|_| false),
+            ("user" | "password", Value::String(text)) => *text = own.clean_credential(text),
+            ("headers", Value::Object(headers)) => {
+                for (name, value) in headers {
+                    let Value::String(text) = value else { continue };
+                    let browser = name.eq_ignore_ascii_case("user-agent");
+                    *text = own.clean(text, if browser { &|_| false } else { &hidden });
+                }
+            }
+            _ => {}
         }
     }
-    let Some(Value::Object(headers)) = row.members.get_mut("headers") else { return };
-    for (name, value) in headers {
-        if let Value::String(text) = value
-            && !name.eq_ignore_ascii_case("user-agent")
-        {
-            *text = without_addresses(text, may_tell);
-        }
-    }
-}
-
-fn without_addresses(text: &str, may_tell: &dyn Fn(IpAddr) -> bool) -> String {
-    let of_address = |it: char| it.is_ascii_hexdigit() || it == '.' || it == ':';
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(of_address) {
-        let (before, from) = rest.split_at(start);
-        let (token, after) = from.split_at(from.find(|it| !of_address(it)).unwrap_or(from.len()));
-        out.push_str(before);
-        let in_word = before.ends_with(char::is_alphabetic) || after.starts_with(char::is_alphabetic);
-        out.push_str(if address(token, in_word).is_some_and(|it| !may_tell(it)) { "…" } else { token });
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// An address, with or without a port. In a word it is none of IPv6, and a short one is more often of a
-/// program: `Foo::ba`.
-fn address(token: &str, in_word: bool) -> Option<IpAddr> {
-    const SHORTEST_V6: usize = 6;
-    let token = token.trim_end_matches(['.', ':']);
-    let host = || token.split_once(':').map_or(token, |it| it.0).parse().ok().map(IpAddr::V4);
-    let v6 = || token.parse().ok().filter(|_| !in_word && token.len() >= SHORTEST_V6).map(IpAddr::V6);
-    v6().or_else(host)
 }
 
 fn firewall(record: &Record, source: IpAddr, fields: &Value) -> Result<Value, &'static str> {
@@ -339,7 +322,7 @@ mod tests {
                 ]),
             );
         let mut row = made(&event);
-        conceal(&mut row, &|it| it.to_string() == "203.0.113.7");
+        conceal(&mut row, &Own::default(), &|it| it.to_string() != "203.0.113.7");
         let members = Value::Object(row.members);
         assert_eq!(members["url"], "/?to=http://…/a");
         assert_eq!(members["data"], "std::face … at 12:30:45, v1.2.3.4.5, 203.0.113.7");
@@ -351,6 +334,34 @@ mod tests {
                 "User-Agent": "Mozilla/5.0 Chrome/127.0.0.0",
             })
         );
+    }
+
+    #[test]
+    fn where_a_visitor_found_us_and_whom_he_knows_stays_with_us() {
+        let event = Event::new(&kinds::HTTP_LOGIN)
+            .with("PATH", "/?u=http%3A%2F%2F198.51.100%2E77/~jsmith")
+            .with("USERAGENT", "corp.example scanner 198.51.100.77")
+            .with("BODY", "to=198%252E51.100.9&from=203.0.113.7")
+            .with(
+                "HEADERS",
+                serin_event::Value::List(vec![
+                    "hOST: 198.51.100.77:8080".into(),
+                    "Referer: https://www.corp.example/".into(),
+                ]),
+            );
+        let own = Own::new(&["corp.example".to_owned(), "jsmith".to_owned()]);
+        let mut row = made(&event);
+        conceal(&mut row, &own, &|_| false);
+        let members = Value::Object(row.members);
+        assert_eq!(members["url"], "/?u=http://…/~…");
+        assert_eq!(members["useragent"], "… scanner 198.51.100.77");
+        assert_eq!(members["data"], "to=…&from=203.0.113.7");
+        assert_eq!(members["headers"], json!({ "hOST": "…", "Referer": "https://www.…/" }));
+        let login =
+            Event::new(&kinds::SSH_LOGIN).with("USERNAME", "jsmith").with("PASSWORD", "corp.example1");
+        let mut row = made(&login);
+        conceal(&mut row, &own, &|_| false);
+        assert_eq!((&row.members["user"], &row.members["password"]), (&json!("…"), &json!("corp.example1")));
     }
 
     #[test]

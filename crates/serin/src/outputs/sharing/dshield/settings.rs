@@ -14,6 +14,7 @@ use super::ini::Ini;
 use super::request::Account;
 use super::schedule::FLOOR;
 use super::translation::Translation;
+use crate::outputs::delivery::Names;
 use crate::outputs::handlers::Reader;
 use crate::outputs::secret::Secret;
 use crate::outputs::sharing::{address, secure};
@@ -49,6 +50,9 @@ settings! { "dshield" {
     anonymize_mask: Mask = Mask(None);
     /// How many bits remain of the sensor's IPv6 addresses; 0: all.
     anonymize_v6: u16 = 0;
+    /// Names of yours that are left out wherever a visitor wrote them: domains, hosts, people. This host's
+    /// names, its search domains and its accounts are left out of web requests anyway.
+    own_names: Names = Names(Vec::new());
     /// The mail address of your account, for `serin outputs dshield-check` only.
     email: String = String::new();
     /// Where that command asks.
