@@ -165,11 +165,15 @@ pub(crate) fn read(text: &str) -> (Vec<Node<'_>>, Vec<Unreadable>) {
         return (documents, unreadable);
     }
     let mut from = Start { at: 0, line: 1 };
+    let mut last = None;
     while let Some(rest) = text.get(from.at..) {
         let mut builder = Builder::new(from.line, DOCUMENTS.saturating_sub(documents.len()));
         let ended = builder.run(rest);
         documents.append(&mut builder.documents);
-        let Err(fault) = ended else { break };
+        let Err(mut fault) = ended else { break };
+        // A mistake at the end is reported there, not behind it. Counted once: there may be many.
+        let last = *last.get_or_insert_with(|| last_line(text));
+        fault.line = fault.line.min(last);
         let over = documents.len() >= DOCUMENTS || unreadable.len() >= DOCUMENTS;
         unreadable.push(Unreadable { fault, title: builder.title() });
         if over {
@@ -196,6 +200,13 @@ fn unfit(text: &str) -> Option<Fault> {
     let begins = |at: usize| text.get(..at).is_some_and(|it| it.is_empty() || it.ends_with(LINE_BEGINS));
     let directive = text.match_indices("%TAG").find(|it| begins(it.0));
     directive.map(|it| Fault::new(line_of(it.0), "`%TAG` has no use in rules; take it out"))
+}
+
+/// The number of the last line.
+fn last_line(text: &str) -> u32 {
+    let ends = text.matches(['\n', '\r']).count().saturating_sub(text.matches("\r\n").count());
+    let open = usize::from(!text.ends_with(['\n', '\r']));
+    u32::try_from(ends.saturating_add(open)).unwrap_or(u32::MAX).max(1)
 }
 
 /// Where in a file reading begins.

@@ -223,12 +223,12 @@ impl<'o> Builder<'o> {
 
     fn refuse(&mut self, meta: &Meta, fault: Fault) {
         let (place, rule) = told_of(meta, fault.line);
-        self.refused.push(Refusal { place, rule, why: fault.why });
+        self.refused.push(Refusal { place, rule, why: fit_to_print(fault.why) });
     }
 
     fn warn(&mut self, meta: &Meta, fault: Fault) {
         let (place, rule) = told_of(meta, fault.line);
-        self.warnings.push(Warning { place, rule, why: fault.why });
+        self.warnings.push(Warning { place, rule, why: fit_to_print(fault.why) });
     }
 }
 
@@ -265,11 +265,34 @@ fn told_of(meta: &Meta, line: u32) -> (Place, Option<String>) {
     (Place { file, line }, Some(meta.title.clone()).filter(|it| !it.is_empty()))
 }
 
+/// A message may repeat what a file holds: not so that a terminal obeys it, and not at any length.
+fn fit_to_print(why: String) -> String {
+    // Beside control characters: what changes the direction of text, or ends a line.
+    let obeyed = |it: char| {
+        it.is_control()
+            || matches!(it, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if why.len() <= WHY && !why.contains(obeyed) {
+        return why;
+    }
+    let mut printed = String::with_capacity(why.len());
+    for it in why.chars().take(WHY) {
+        if obeyed(it) {
+            printed.extend(it.escape_unicode());
+        } else {
+            printed.push(it);
+        }
+    }
+    printed
+}
+
 /// What references may call it.
 fn names(meta: &Meta) -> impl Iterator<Item = String> {
     meta.id.as_ref().map(|it| it.to_ascii_lowercase()).into_iter().chain(meta.name.clone())
 }
 
+/// How many characters of a message are kept.
+const WHY: usize = 600;
 /// The most that all rules together may weigh; SigmaHQ's 3,800 weigh less than a tenth of it.
 const WEIGHT: usize = 256 << 20;
 
