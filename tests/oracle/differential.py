@@ -149,7 +149,7 @@ def ours(engine, rules, events):
             (here / "rules" / f"{number:05}.yml").write_text(text, encoding="utf-8")
         with (here / "events.jsonl").open("w", encoding="utf-8") as lines:
             for number, event in enumerate(events):
-                lines.write(f"{number}\t{json.dumps(event)}\n")
+                lines.write(f"{number}\t{number}\t{json.dumps(event)}\n")
         run = subprocess.run(
             [engine, here / "rules", here / "events.jsonl"], capture_output=True, text=True, check=True
         )

@@ -240,3 +240,104 @@ def rule(number, detection):
         "detection": detection,
     }
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
+
+
+# Correlations.
+
+START = 1767225600
+"""When the events of correlations begin: seconds since 1970."""
+
+BASE = {"a": ["a"], "b": ["b"], "c": ["c"], "ab": ["a", "b"]}
+SPANS = ["5s", "20s", "1m", "2m"]
+FIGURES = ["value_sum", "value_avg", "value_median", "value_percentile"]
+EXTENDED = ["a and b", "a or b", "a and not b", "(a or b) and c", "a and b and not c", "a and not b or b and not c"]
+
+
+class Correlations(Generator):
+    """Correlations over four rules, and events in no two of the same moment."""
+
+    def events(self, count, seconds):
+        """(seconds, event) in order. Quarters of a second are exact in a double."""
+        moments = sorted(self.random.sample(range(4 * seconds), count))
+        return [(moment / 4, self.moment_event()) for moment in moments]
+
+    def moment_event(self):
+        event = {"kind": self.one("aaabbbccz"), "num": self.one([1, 2, 3, 10, 0.5, -4, "5", "many"])}
+        if self.chance(0.95):
+            event["src"] = self.one(["192.0.2.1", "192.0.2.2", "host", "HOST"])
+        if self.chance(0.9):
+            event["user"] = self.one(["root", "Root", "admin", "guest", "192.0.2.1", 7])
+        if self.chance(0.1):
+            del event["num"]
+        return event
+
+    def documents(self, count):
+        """The rules that are referred to, and the correlations."""
+        made = []
+        for name, kinds in BASE.items():
+            made.append(
+                {
+                    "title": f"base {name}",
+                    "name": name,
+                    "logsource": {"category": "application", "product": "opencanary"},
+                    "detection": {"sel": {"kind": kinds}, "condition": "sel"},
+                }
+            )
+        for number in range(count):
+            made.extend(self.correlation(number))
+        return made
+
+    def correlation(self, number):
+        makers = [self.event_count, self.value_count, self.temporal, self.ordered, self.figure, self.extended]
+        inner = self.one(makers)()
+        if self.chance(0.5):
+            inner["group-by"] = self.one([["src"], ["src"], ["src", "user"]])
+        if "group-by" in inner and inner["type"] == "event_count" and self.chance(0.3):
+            inner["rules"] = ["a", "b"]
+            inner["group-by"] = ["who"]
+            inner["aliases"] = {"who": {"a": "src", "b": "user"}}
+        document = {"title": f"correlation {number}", "correlation": inner}
+        if self.chance(0.85) or "who" in inner.get("group-by", []):
+            return [document]
+        # One on top of it.
+        document |= {"title": f"inner {number}", "name": f"inner_{number}"}
+        outer = {"type": "event_count", "rules": [f"inner_{number}"], "timespan": "2m", "condition": {"gte": 2}}
+        if "group-by" in inner:
+            outer["group-by"] = inner["group-by"][:1]
+        return [document, {"title": f"correlation {number}", "correlation": outer}]
+
+    def rules(self, least=1):
+        return self.random.sample(["a", "b", "c"], self.random.randint(least, 3))
+
+    def bound(self, most, operators=("gte", "gte", "gte", "gt", "lt", "lte", "eq", "neq")):
+        return {self.one(operators): self.random.randint(1, most)}
+
+    def event_count(self):
+        rules = self.one([["ab"], ["a", "ab"], self.rules()])
+        return {"type": "event_count", "rules": rules, "timespan": self.one(SPANS), "condition": self.bound(6)}
+
+    def value_count(self):
+        condition = {"field": self.one(["user", "user", "num", "src"])} | self.bound(4)
+        return {"type": "value_count", "rules": self.rules(), "timespan": self.one(SPANS), "condition": condition}
+
+    def temporal(self):
+        made = {"type": "temporal", "rules": self.rules(2), "timespan": self.one(SPANS)}
+        return made | ({"condition": self.bound(len(made["rules"]))} if self.chance(0.5) else {})
+
+    def ordered(self):
+        made = {"type": "temporal_ordered", "rules": self.rules(2), "timespan": self.one(SPANS)}
+        count = self.random.randint(2, len(made["rules"]))
+        return made | ({"condition": {"gte": count}} if self.chance(0.5) else {})
+
+    def figure(self):
+        kind = self.one(FIGURES)
+        condition = {"field": "num"} | self.bound(8, ("gte", "gt", "lt", "lte"))
+        if kind == "value_percentile":
+            condition["percentile"] = self.one([0, 25, 50, 90, 100])
+        return {"type": kind, "rules": self.rules(), "timespan": self.one(SPANS), "condition": condition}
+
+    def extended(self):
+        condition = self.one(EXTENDED)
+        words = condition.replace("(", " ").replace(")", " ").split()
+        rules = [name for name in ("a", "b", "c") if name in words]
+        return {"type": "temporal", "rules": rules, "timespan": self.one(SPANS), "condition": condition}

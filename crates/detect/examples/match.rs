@@ -1,12 +1,14 @@
 //! Runs the rules of a folder over events, and prints what happens as lines of JSON: the engine as a
 //! program, for comparisons with other implementations (`tests/oracle/`).
 //!
-//! `match RULES EVENTS`: a folder of rule files, and a file with one event a line: when it happened, in
-//! microseconds, a tab, and an object in JSON.
+//! `match RULES EVENTS [LATENESS]`: a folder of rule files; a file with one event a line, which is when
+//! it happened, when it arrived, and an object in JSON, with tabs between; and how long to wait for
+//! events that arrive late. All times are in microseconds.
 //!
-//! Prints `{"refused", "why"}` for each rule that takes no part, and `{"matched", "event"}` for each
-//! rule and each event that it matches, by its number. Every event is asked of the index and of every
-//! rule by itself; that the two differ is an error.
+//! Prints `{"refused", "why"}` for each rule that takes no part, `{"matched", "event"}` for each rule
+//! and each event that it matches, by its number, and `{"fired", "time", "group"}` for each firing of a
+//! correlation. Every event is asked of the index and of every rule by itself; that the two differ is an
+//! error.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -14,13 +16,15 @@ use std::{env, fs, io};
 
 use serde_json::json;
 use serin_detect::json::read;
-use serin_detect::{Event, LogSource, Matcher, Options, Pack, Rule, Scratch, View};
+use serin_detect::rule::Ref;
+use serin_detect::{Detector, Event, LogSource, Options, Pack, Rule, Settings, View};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [rules, events] = arguments.as_slice() else {
-        return Err("match RULES EVENTS".into());
+    let [rules, events, rest @ ..] = arguments.as_slice() else {
+        return Err("match RULES EVENTS [LATENESS]".into());
     };
+    let lateness = rest.first().map_or(Ok(0), |it| it.parse())?;
     let files = files(rules)?;
     let pack = Pack::read(files.iter().map(|it| (it.0.as_str(), it.1.as_slice())), &Options::default());
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -29,21 +33,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let source =
         LogSource { category: Some("application".into()), product: Some("opencanary".into()), service: None };
-    let matcher = Matcher::new(&pack.rules);
-    let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
+    let mut detector = Detector::new(pack, Settings { lateness, ..Settings::default() });
+    let mut found = Vec::new();
     for (line, id) in io::BufReader::new(fs::File::open(events)?).lines().zip(0..) {
         let line = line?;
-        let (time, fields) = line.split_once('\t').ok_or("a line without a tab")?;
+        let [time, arrived, fields] = line.splitn(3, '\t').collect::<Vec<_>>()[..] else {
+            return Err("a line without two tabs".into());
+        };
         let view = View { source: &source, fields: read(fields.as_bytes())?.fields };
         let event = Event { id, time: time.parse()?, sensor: "".into(), views: vec![view] };
-        matcher.hits(&event, &mut scratch, &mut hits);
-        let found: Vec<usize> = hits.drain(..).map(|it| it.rule).collect();
-        if found != by_asking_all(&pack, &event) {
-            return Err(format!("event {id}: the index finds {found:?}").into());
+        detector.observe(&event, arrived.parse()?, &mut found);
+        let hits: Vec<usize> = detector.hits().iter().map(|it| it.rule).collect();
+        if hits != by_asking_all(detector.pack(), &event) {
+            return Err(format!("event {id}: the index finds {hits:?}").into());
         }
-        for rule in found.iter().filter_map(|it| pack.rules.get(*it)) {
+        for rule in hits.iter().filter_map(|it| detector.pack().rules.get(*it)) {
             writeln!(out, "{}", json!({ "matched": rule.meta.title, "event": id }))?;
         }
+    }
+    detector.finish(&mut found);
+    for it in found.iter().filter(|it| matches!(it.rule, Ref::Correlation(_))) {
+        let title = detector.pack().meta(it.rule).map(|it| it.title.as_str());
+        let group: Vec<&str> = it.group.iter().map(|it| it.1.as_str()).collect();
+        writeln!(out, "{}", json!({ "fired": title, "time": it.time, "group": group }))?;
     }
     Ok(())
 }
