@@ -7,16 +7,12 @@ both must fire as SQLite says, which sees all of them at once. No two events sha
 tells moments apart and not events, and asks for later ones where a rule asks for an order.
 """
 
-import collections
-import json
-import pathlib
 import random
-import subprocess
 import sys
-import tempfile
 
 import yaml
-from generate import START, Correlations
+from engine import ask_texts
+from generate import Correlations
 from sigma_sqlite import Oracle
 
 SEED = 20261122
@@ -24,31 +20,6 @@ CORRELATIONS = 150
 EVENTS = 160
 SECONDS = 400
 LATENESS = 8
-MICRO = 1_000_000
-
-
-def ours(engine, documents, arrivals):
-    """(seconds, group) of each firing by title."""
-    with tempfile.TemporaryDirectory() as folder:
-        here = pathlib.Path(folder)
-        (here / "rules").mkdir()
-        text = yaml.safe_dump_all(documents, sort_keys=False)
-        (here / "rules" / "all.yml").write_text(text, encoding="utf-8")
-        with (here / "events").open("w", encoding="utf-8") as lines:
-            for now, moment, event in arrivals:
-                clocks = [str(int((START + it) * MICRO)) for it in (moment, now)]
-                lines.write("\t".join([*clocks, json.dumps(event)]) + "\n")
-        arguments = [engine, here / "rules", here / "events", str(LATENESS * MICRO)]
-        run = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    fired = collections.defaultdict(set)
-    for line in run.stdout.splitlines():
-        said = json.loads(line)
-        if "refused" in said:
-            raise SystemExit(f"our engine refuses {said['refused']}: {said['why']}")
-        if "fired" in said:
-            group = tuple(it.lower() for it in said["group"])
-            fired[said["fired"]].add((said["time"] / MICRO - START, group))
-    return fired
 
 
 def theirs(documents, events):
@@ -69,17 +40,19 @@ def main(engine):
     events.append((SECONDS + 600, {"kind": "z"}))
     wanted = theirs(documents, events)
     delays = random.Random(SEED)
-    mixed = sorted((moment + delays.random() * LATENESS, moment, event) for moment, event in events)
+    delayed = [(moment, moment + delays.random() * LATENESS, event) for moment, event in events]
+    mixed = sorted(delayed, key=lambda it: it[1])
     in_order = [(moment, moment, event) for moment, event in events]
 
     wrong = []
     for how, arrivals in (("in order", in_order), ("mixed up", mixed)):
-        found = ours(engine, documents, arrivals)
+        answer = ask_texts(engine, [yaml.safe_dump_all(documents, sort_keys=False)], arrivals, LATENESS)
+        wrong += [f"our engine refuses {title}: {why}" for title, why in answer.refused.items()]
         for document in documents:
             title = document["title"]
             if not title.startswith("correlation "):
                 continue
-            mine, other = found[title], wanted[title]
+            mine, other = answer.fired[title], wanted[title]
             if mine != other:
                 text = yaml.safe_dump(document["correlation"], sort_keys=False)
                 only = f"only ours: {sorted(mine - other)[:4]}\nonly pySigma: {sorted(other - mine)[:4]}"

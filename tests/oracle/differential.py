@@ -10,12 +10,10 @@ import collections
 import contextlib
 import json
 import os
-import pathlib
-import subprocess
 import sys
-import tempfile
 
 import yaml
+from engine import ask_texts
 from generate import Generator, rule
 from sigma.collection import SigmaCollection
 from sigma.exceptions import SigmaError
@@ -66,12 +64,6 @@ def other_case_beyond_ascii(field, modifiers, values, value, row):
     return any(any(ord(letter) > 127 for letter in it) for it in both)
 
 
-def name_in_another_case(field, modifiers, values, value, row):
-    """SQLite's columns have no case; a field is found by its exact name."""
-    names = [field, *texts(values)] if "fieldref" in modifiers else [field]
-    return any(name != it and name.lower() == it.lower() for it in row for name in names)
-
-
 def several_values(field, modifiers, values, value, row):
     """A list is one text in SQLite; Sigma asks each member, and one is enough."""
     if field == "":
@@ -109,7 +101,6 @@ def number_in_another_spelling(field, modifiers, values, value, row):
 
 ARTEFACTS = [
     other_case_beyond_ascii,
-    name_in_another_case,
     several_values,
     number_against_text,
     null_that_is_there,
@@ -140,29 +131,6 @@ def explained(detection, event):
     return found
 
 
-def ours(engine, rules, events):
-    """(titles refused, numbers of events by title) by our engine."""
-    with tempfile.TemporaryDirectory() as folder:
-        here = pathlib.Path(folder)
-        (here / "rules").mkdir()
-        for number, text in enumerate(rules):
-            (here / "rules" / f"{number:05}.yml").write_text(text, encoding="utf-8")
-        with (here / "events.jsonl").open("w", encoding="utf-8") as lines:
-            for number, event in enumerate(events):
-                lines.write(f"{number}\t{number}\t{json.dumps(event)}\n")
-        run = subprocess.run(
-            [engine, here / "rules", here / "events.jsonl"], capture_output=True, text=True, check=True
-        )
-    refused, matched = {}, collections.defaultdict(list)
-    for line in run.stdout.splitlines():
-        said = json.loads(line)
-        if "refused" in said:
-            refused[said["refused"]] = said["why"]
-        elif "matched" in said:
-            matched[said["matched"]].append(said["event"])
-    return refused, matched
-
-
 @contextlib.contextmanager
 def without_complaints():
     """RE2 writes to standard error what is wrong with a pattern, besides raising it."""
@@ -178,7 +146,7 @@ def without_complaints():
 
 
 def theirs(rules, events):
-    """The same by pySigma. Each event has a table of its own, so that its values keep their kinds."""
+    """(why by title refused, numbers of events by title) by pySigma. Each event has a table of its own, so that its values keep their kinds."""
     oracles, refused = {}, {}
     for number, text in enumerate(rules):
         title = f"rule {number}"
@@ -205,7 +173,9 @@ def main(engine):
     detections = [generator.detection() for _ in range(RULES)]
     rules = [rule(number, detection) for number, detection in enumerate(detections)]
     events = [generator.event() for _ in range(EVENTS)]
-    our_refused, our_matched = ours(engine, rules, events)
+    arrivals = [(number, number, event) for number, event in enumerate(events)]
+    answer = ask_texts(engine, rules, arrivals)
+    our_refused, our_matched = answer.refused, answer.matched
     their_refused, their_matched = theirs(rules, events)
 
     wrong, seen, agreed = [], collections.Counter(), 0

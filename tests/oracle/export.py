@@ -100,7 +100,9 @@ def query(target, pipeline, document, rules, filters):
         if rule.name != document["name"]:
             rule.disable_output()
     try:
-        return "\n".join(backend.convert(collection)), None
+        found = "\n".join(backend.convert(collection))
+        # EQL's `:` is for texts alone.
+        return (re.sub(r":(true|false)\b", r"==\1", found) if target.backend is EqlBackend else found), None
     except (SigmaError, NotImplementedError) as error:
         return None, str(error).split(" (while ")[0].splitlines()[0][:160]
 

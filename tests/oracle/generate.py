@@ -244,9 +244,6 @@ def rule(number, detection):
 
 # Correlations.
 
-START = 1767225600
-"""When the events of correlations begin: seconds since 1970."""
-
 BASE = {"a": ["a"], "b": ["b"], "c": ["c"], "ab": ["a", "b"]}
 SPANS = ["5s", "20s", "1m", "2m"]
 FIGURES = ["value_sum", "value_avg", "value_median", "value_percentile"]
@@ -288,7 +285,8 @@ class Correlations(Generator):
         return made
 
     def correlation(self, number):
-        makers = [self.event_count, self.value_count, self.temporal, self.ordered, self.figure, self.extended]
+        makers = [self.event_count, self.value_count, self.temporal, self.ordered, self.extended]
+        makers += [self.figure] * 2
         inner = self.one(makers)()
         if self.chance(0.5):
             inner["group-by"] = self.one([["src"], ["src"], ["src", "user"]])

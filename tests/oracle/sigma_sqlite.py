@@ -15,6 +15,8 @@ from sigma.backends.sqlite.correlation import CorrelationCompiler
 from sigma.backends.sqlite.runtime import execute_plan
 from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
+from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
+from sigma.processing.transformations import FieldFunctionTransformation
 
 TABLE = "events"
 ID = "oracle_id"
@@ -93,6 +95,13 @@ def scalars(value):
         yield text_of(value)
 
 
+def column(name):
+    """The column of a field. SQLite's columns have no case and fields have, so the case is spelled out."""
+    if name is None or name == name.lower():
+        return name
+    return f"{name} {''.join('1' if letter.isupper() else '0' for letter in name)}"
+
+
 def quoted(name):
     return "`" + name.replace("`", "``") + "`"
 
@@ -110,6 +119,7 @@ class Oracle:
         self.rules = {}
         self.correlations = {}
         self.backend = sqliteBackend(
+            ProcessingPipeline(items=[ProcessingItem(FieldFunctionTransformation({}, column))]),
             table=TABLE,
             event_id_field=ID,
             timestamp_field=TIME,
@@ -137,29 +147,18 @@ class Oracle:
         """A connection to a new database with these events; their numbers count from 0."""
         connection = sqlite3.connect(":memory:")
         connection.create_function("REGEXP", 2, _regexp, deterministic=True)
-        rows = [flatten(event) for event in events]
-        folded = [{name.lower(): value for name, value in row.items()} for row in rows]
-        # SQLite tells names of columns apart without regard to case, and rules do regard it.
-        names = {}
-        for row in rows:
-            for name in row:
-                names.setdefault(name.lower(), name)
-        for _, fields in self.rules.values():
-            for name in fields:
-                names.setdefault(name.lower(), name)
-        for plan in self.correlations.values():
-            for fields in plan["required_fields"].values():
-                for name in fields:
-                    names.setdefault(name.lower(), name)
-        for name in (ID, TIME, TEXT):
-            names.pop(name, None)
-        columns = list(names.values())
-        kinds = {name: column_type(row.get(key) for row in folded) for key, name in names.items()}
-        declared = "".join(f", {quoted(name)} {kinds[name]}" for name in columns)
+        rows = [{column(name): value for name, value in flatten(event).items()} for event in events]
+        fields = {name for row in rows for name in row}
+        fields.update(name for _, required in self.rules.values() for name in required)
+        plans = (plan["required_fields"].values() for plan in self.correlations.values())
+        fields.update(name for required in plans for names in required for name in names)
+        fields = sorted(fields - {ID, TIME, TEXT})
+        kinds = {name: column_type(row.get(name) for row in rows) for name in fields}
+        declared = "".join(f", {quoted(name)} {kinds[name]}" for name in fields)
         connection.execute(f"CREATE TABLE {TABLE} ({ID} INTEGER, {TIME} REAL, {TEXT} TEXT{declared})")
-        for number, (event, row) in enumerate(zip(events, folded)):
+        for number, (event, row) in enumerate(zip(events, rows)):
             values = [number, times[number] if times else 0, "\n".join(scalars(event))]
-            values += [stored(row.get(name.lower()), kinds[name]) for name in columns]
+            values += [stored(row.get(name), kinds[name]) for name in fields]
             marks = ", ".join("?" * len(values))
             connection.execute(f"INSERT INTO {TABLE} VALUES ({marks})", values)
         return connection

@@ -68,13 +68,17 @@ fn by_asking_all(pack: &Pack, event: &Event<'_>) -> Vec<usize> {
     pack.rules.iter().enumerate().filter(|it| matches(it.1)).map(|it| it.0).collect()
 }
 
-/// The rule files of a folder, by name.
+/// The rule files below a folder.
 fn files(folder: &str) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        files.push((path.display().to_string(), fs::read(path)?));
+        let name = path.display().to_string();
+        if path.is_dir() {
+            files.extend(self::files(&name)?);
+        } else if path.extension().is_some_and(|it| it == "yml") {
+            files.push((name, fs::read(path)?));
+        }
     }
-    files.sort();
     Ok(files)
 }
