@@ -254,6 +254,64 @@ fn what_a_receiver_refuses_is_put_aside_listed_and_offered_again() {
 }
 
 #[test]
+fn an_event_that_is_too_large_for_its_receiver_is_found_among_others() {
+    let large = |request: &Request| request.text().contains("user1");
+    let receiver =
+        Receiver::start(move |it| if large(it) { Reply::new(413, "too large") } else { Reply::new(204, "") });
+    let loki = json!({ "type": "loki", "url": receiver.url(""), "gzip": false, "services": ["ftp"] });
+    receiver.answer(|_| Reply::new(503, "later"));
+    let sensor = Setup::of(&["ftp"]).output("logs", loki).start();
+    // All of them are in one batch when it takes something.
+    log_in(&sensor, 6);
+    eventually("all to wait", || {
+        let sent = receiver.seen().last()?.text();
+        (0..6).all(|it| sent.contains(&format!("user{it}"))).then_some(())
+    });
+    receiver.answer(move |it| if large(it) { Reply::new(413, "too large") } else { Reply::new(204, "") });
+    sensor.signal(Signal::SIGHUP);
+    let told = eventually("five to be delivered and one not", || {
+        let status = status(&sensor, "logs");
+        (status["rejected"] == 1 && status["lag_events"] == 0).then_some(status)
+    });
+    assert!(told["last_error"].as_str().unwrap_or_default().contains("HTTP 413: too large"), "{told}");
+    let alone = receiver.seen().iter().rfind(|it| large(it)).expect("a request").text();
+    assert!(!alone.contains("user0") && !alone.contains("user2"), "it was refused alone: {alone}");
+    let listed = sensor.ask(&["outputs", "dead", "logs"]);
+    assert!(listed.out.contains("user1") && listed.out.lines().count() < 4, "{listed:?}");
+}
+
+#[test]
+fn a_name_that_leads_nowhere_is_waited_for() {
+    let receiver = Receiver::start(|_| fine());
+    // Longer than a label may be: no server of names is asked.
+    let nowhere = format!("{}.example", "x".repeat(70));
+    let collector = json!({ "type": "tcp", "address": format!("{nowhere}:1514") });
+    let datagrams = json!({ "type": "syslog", "address": format!("{nowhere}:514") });
+    let hook = json!({ "type": "webhook", "send": "events", "url": format!("http://{nowhere}/") });
+    let mut sensor = Setup::of(&["ftp"])
+        .output("collector", collector)
+        .output("datagrams", datagrams)
+        .output("hook", hook)
+        .start();
+    log_in(&sensor, 3);
+    assert_eq!(sensor.wait_for(2000, 3).len(), 3, "the other output has them all");
+    for name in ["collector", "datagrams", "hook"] {
+        let told = eventually("the output to notice", || {
+            Some(status(&sensor, name)).filter(|it| it["state"] == "backing-off")
+        });
+        let why = told["last_error"].as_str().unwrap_or_default();
+        assert!(
+            why.contains("lookup") || why.contains("not known") || why.contains("resolve"),
+            "{name}: {why}"
+        );
+        assert_eq!(told["rejected"], 0, "{told}");
+    }
+    sensor.set("outputs.hook.url", receiver.url("/"));
+    sensor.signal(Signal::SIGHUP);
+    all_there(&sensor, &receiver, 3);
+}
+
+#[test]
 fn an_output_is_sent_back_and_forth_with_and_without_a_sensor() {
     let receiver = Receiver::start(|_| fine());
     let mut sensor = hooked(&receiver.url("/"), &json!({})).start();
@@ -288,10 +346,11 @@ fn an_output_is_sent_back_and_forth_with_and_without_a_sensor() {
 }
 
 /// TLS before a receiver, by stunnel; killed when dropped.
-struct Front(Child);
+pub(super) struct Front(Child);
 
 impl Front {
-    fn start(folder: &Path, port: u16, behind: u16, certificate: &str) -> Self {
+    /// With CERTIFICATE.pem and CERTIFICATE.key of this folder.
+    pub(super) fn start(folder: &Path, port: u16, behind: u16, certificate: &str) -> Self {
         let path = |name: &str| folder.join(name).display().to_string();
         let text = format!(
             "foreground = yes\npid =\n[front]\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{behind}\n\

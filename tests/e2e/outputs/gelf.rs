@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use serin_tests::{Receiver, Reply, Sensor, Setup, eventually};
+use serin_tests::{Receiver, Reply, Sensor, Setup, certificates, eventually, free_port};
 
+use super::faults::Front;
 use super::{log_in, status};
 
 fn sensor(settings: &Value) -> Sensor {
@@ -130,4 +131,38 @@ fn http_counts_what_was_accepted_and_asks_again() {
     let accepted: Vec<Value> =
         receiver.seen().get(refused..).unwrap().iter().map(|it| message(it.text().as_bytes())).collect();
     assert_eq!(users(&accepted), ["user0", "user1"]);
+}
+
+#[test]
+fn over_tls_only_to_a_receiver_that_proves_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free_port();
+    let _front = Front::start(folder.path(), port, listener.local_addr().unwrap().port(), "server");
+    let address = format!("localhost:{port}");
+    let stranger = sensor(&json!({ "address": address, "transport": "tls" }));
+    log_in(&stranger, 1);
+    eventually("the output to hold", || {
+        let told = status(&stranger, "graylog");
+        let why = told["last_error"].as_str()?;
+        (told["state"] == "hold" && why.contains("certificate")).then_some(())
+    });
+    drop(stranger);
+    let ca = folder.path().join("ca.pem").display().to_string();
+    let sensor = sensor(&json!({ "address": address, "transport": "tls", "ca": ca }));
+    log_in(&sensor, 3);
+    // Each try of the stranger's was a connection, too; not one of them said anything.
+    let mut messages = Vec::new();
+    while users(&messages).len() < 3 {
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        for part in BufReader::new(socket).split(0) {
+            messages.push(message(&part.expect("a message in time")));
+            if users(&messages).len() == 3 {
+                break;
+            }
+        }
+    }
+    assert_eq!(users(&messages), ["user0", "user1", "user2"]);
 }

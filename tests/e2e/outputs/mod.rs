@@ -1,6 +1,7 @@
 //! Outputs: everything arrives at the receiver, in its form, through outages.
 
 mod abuseipdb;
+mod alerts;
 mod chats;
 mod crowdsec;
 mod dshield;

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use serin_tests::{Sensor, Setup, client, eventually, free_port};
+use serin_tests::{Sensor, Setup, certificates, client, eventually, free_port};
 use tempfile::TempDir;
 
 use super::{log_in, status};
@@ -19,13 +20,19 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
+        Self::with(|_| String::new())
+    }
+
+    /// With more lines about its listener, which may name files in its folder.
+    fn with(more: impl FnOnce(&Path) -> String) -> Self {
         let folder = tempfile::Builder::new().prefix("serin-mqtt-").tempdir().expect("a folder");
         let port = free_port();
         let passwords = folder.path().join("passwords").display().to_string();
         let made = client("mosquitto_passwd", &["-b", "-c", &passwords, "canary", "s3same"]);
         assert_eq!(made.status, 0, "{made:?}");
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n"
+            "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n{}",
+            more(folder.path())
         );
         fs::write(folder.path().join("mosquitto.conf"), text).expect("a file");
         let mut broker = Self { folder, port, children: Vec::new() };
@@ -58,6 +65,10 @@ impl Broker {
         let mut command = Command::new("mosquitto_sub");
         command.args(["-V", "mqttv5", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-u", "canary"]);
         command.args(["-P", "s3same", "-q", "1", "-t", "#", "-F", "%t|%C|%P|%r|%p"]);
+        let ca = self.folder.path().join("ca.pem");
+        if ca.exists() {
+            command.arg("--cafile").arg(ca);
+        }
         self.spawn(command.stdout(file));
     }
 
@@ -147,4 +158,32 @@ fn a_wrong_password_waits_for_the_operator() {
     sensor.set("outputs.bus.password", "s3same");
     sensor.start();
     eventually("the login at the subscriber", || (broker.users() == ["user0"]).then_some(()));
+}
+
+#[test]
+fn over_tls_only_to_a_broker_that_proves_itself() {
+    let mut broker = Broker::with(|folder| {
+        certificates(folder);
+        let file = |name: &str| folder.join(name).display().to_string();
+        format!("certfile {}\nkeyfile {}\n", file("server.pem"), file("server.key"))
+    });
+    broker.subscribe();
+    let file = |name: &str| broker.folder.path().join(name).display().to_string();
+    let settings = |more: &Value| {
+        let mut settings = json!({ "type": "mqtt", "server": format!("localhost:{}", broker.port), "tls": true,
+            "user": "canary", "password": "s3same" });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        settings
+    };
+    let sensor = Setup::of(&["ftp"]).output("bus", settings(&json!({ "ca": file("ca.pem") }))).start();
+    log_in(&sensor, 2);
+    eventually("two logins at the subscriber", || (broker.users().len() == 2).then_some(()));
+    let stranger = Setup::of(&["ftp"]).output("bus", settings(&json!({}))).start();
+    log_in(&stranger, 1);
+    let said = eventually("the output to hold", || {
+        let status = status(&stranger, "bus");
+        (status["state"] == "hold").then(|| status["last_error"].as_str().unwrap_or_default().to_owned())
+    });
+    assert!(said.contains("certificate"), "{said}");
+    assert_eq!(broker.users(), ["user0", "user1"], "nothing was told to a stranger");
 }

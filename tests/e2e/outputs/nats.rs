@@ -287,3 +287,50 @@ fn an_nkey_logs_in_over_tls_that_is_verified() {
     });
     assert!(said.contains("certificate"), "{said}");
 }
+
+/// The output's last error, once it holds.
+fn held(sensor: &Sensor) -> String {
+    eventually("the output to hold", || {
+        let status = status(sensor, "fleet");
+        (status["state"] == "hold").then(|| status["last_error"].as_str().unwrap_or_default().to_owned())
+    })
+}
+
+/// The server answers for what it has read.
+fn is_read(sensor: &Sensor) {
+    log_in(sensor, 1);
+    eventually("the login to be read by the server", || {
+        let status = status(sensor, "fleet");
+        (status["state"] == "ok" && status["sent"].as_u64() >= Some(1)).then_some(())
+    });
+}
+
+#[test]
+fn a_token_logs_in_and_no_other_does() {
+    let server = Server::start("authorization { token: \"t0ken-of-the-fleet\" }");
+    let settings = |token: &str| json!({ "token": token, "jetstream": false });
+    is_read(&with_settings(&server, &settings("t0ken-of-the-fleet")));
+    let stranger = with_settings(&server, &settings("wr0ng-t0ken"));
+    log_in(&stranger, 1);
+    let said = held(&stranger);
+    assert!(said.contains("Authorization Violation") && !said.contains("wr0ng-t0ken"), "{said}");
+}
+
+#[test]
+fn a_jwt_of_an_operators_account_logs_in_and_a_strangers_does_not() {
+    let folder = tempfile::Builder::new().prefix("serin-nats-").tempdir().expect("a folder");
+    let path = folder.path().to_owned();
+    let made = client("python3", &["-c", include_str!("nats_jwt.py"), &path.display().to_string()]);
+    assert_eq!((made.status, &made.err[..]), (0, ""));
+    let trust = fs::read_to_string(path.join("trust")).expect("a file");
+    let server = Server::start_in(folder, &trust);
+    let settings = |name: &str| {
+        let file = format!("file:{}", path.join(name).display());
+        json!({ "credentials": file, "jetstream": false })
+    };
+    is_read(&with_settings(&server, &settings("canary.creds")));
+    let stranger = with_settings(&server, &settings("stranger.creds"));
+    log_in(&stranger, 1);
+    let said = held(&stranger);
+    assert!(said.contains("Authorization Violation"), "{said}");
+}

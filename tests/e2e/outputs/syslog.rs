@@ -67,6 +67,61 @@ fn rsyslogd_understands_rfc_5424_over_udp_and_tcp() {
     }
 }
 
+#[test]
+fn rsyslogd_understands_a_unix_stream() {
+    let rsyslog = Rsyslog::with(
+        |folder| {
+            // The sensor leaves root behind before it connects.
+            fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let path = folder.join("stream").display().to_string();
+            format!("module(load=\"imptcp\")\ninput(type=\"imptcp\" path=\"{path}\" fileCreateMode=\"0666\")")
+        },
+        &[],
+    );
+    let path = rsyslog.folder().join("stream");
+    eventually("the socket", || path.exists().then_some(()));
+    let output = json!({ "type": "syslog", "address": path.display().to_string(), "transport": "unix" });
+    let sensor = Setup::of(&["ftp"]).output("log", output).start();
+    log_in(&sensor, 3);
+    same_as_the_log(&sensor, &logins(&rsyslog, 3));
+}
+
+#[test]
+fn rsyslogd_understands_lines_that_end_and_the_old_form() {
+    let rsyslog = Rsyslog::start(
+        "module(load=\"imudp\")\nmodule(load=\"imtcp\")",
+        &[
+            r#"input(type="imudp" port="PORT" address="127.0.0.1")"#,
+            // It would take our octet counts as well.
+            r#"input(type="imtcp" port="PORT" address="127.0.0.1" supportOctetCountedFraming="off")"#,
+        ],
+    );
+    let output = |at: usize, transport: &str, protocol: &str| {
+        json!({
+            "type": "syslog", "address": format!("127.0.0.1:{}", rsyslog.ports[at]), "transport": transport,
+            "protocol": protocol, "framing": if transport == "tcp" { "newline" } else { "auto" },
+            "hostname": "canary", "app": format!("{protocol}{transport}"), "max_size": 8192, "facility": "local3",
+        })
+    };
+    let sensor = Setup::of(&["ftp"])
+        .output("new", output(1, "tcp", "rfc5424"))
+        .output("old", output(1, "tcp", "rfc3164"))
+        .output("old-udp", output(0, "udp", "rfc3164"))
+        .start();
+    log_in(&sensor, 3);
+    for app in ["rfc5424tcp", "rfc3164tcp", "rfc3164udp"] {
+        let got = eventually(&format!("three logins of {app}"), || {
+            let own = rsyslog.got().into_iter().filter(|it| it["app"] == app);
+            let own: Vec<_> = own
+                .filter(|it| it["msg"].as_str().is_some_and(|it| it.contains("\"logtype\": 2000")))
+                .collect();
+            (own.len() == 3).then_some(own)
+        });
+        same_as_the_log(&sensor, &got);
+        assert!(got.iter().all(|it| it["pri"] == "156" && it["host"] == "canary"), "{got:#?}");
+    }
+}
+
 /// What rsyslogd says of a peer that closes TCP without closing TLS.
 const NO_FAREWELL: &str = "non-properly terminated";
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::json;
-use serin_tests::{Sensor, Setup, Talk, eventually, free_port};
+use serin_tests::{Sensor, Setup, Talk, certificates, eventually, free_port};
 
+use super::faults::Front;
 use super::{log_in, status};
 
 /// A sensor under OpenCanary's configuration with a `SocketJSONHandler` to this port.
@@ -191,4 +192,30 @@ fn a_reset_connection_loses_nothing() {
         told.push_str(&String::from_utf8_lossy(&buffer[..count]));
     }
     assert!(told.contains("\"unread\""), "{told}");
+}
+
+#[test]
+fn over_tls_only_to_a_collector_that_proves_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let (port, behind) = (free_port(), free_port());
+    let _front = Front::start(folder.path(), port, behind, "server");
+    let collector = Collector::start(behind);
+    let tls = |more: serde_json::Value| {
+        let mut settings = json!({ "type": "tcp", "address": format!("localhost:{port}"), "tls": true });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Setup::of(&["ftp"]).output("collector", settings).start()
+    };
+    let stranger = tls(json!({}));
+    log_in_as(&stranger, "stranger");
+    eventually("the output to hold", || {
+        let told = status(&stranger, "collector");
+        let why = told["last_error"].as_str()?;
+        (told["state"] == "hold" && why.contains("certificate")).then_some(())
+    });
+    let sensor = tls(json!({ "ca": folder.path().join("ca.pem").display().to_string() }));
+    for user in ["one", "two"] {
+        log_in_as(&sensor, user);
+        assert_eq!(collector.login(), user);
+    }
 }
