@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use serin_tests::{Receiver, Reply, Setup, eventually, free_port, serin};
+use serin_tests::{Receiver, Reply, Request, Setup, eventually, free_port, serin};
 
 use super::log_in;
 
@@ -93,4 +93,51 @@ fn every_handler_of_opencanarys_works_as_it_is_configured() {
     }
     let status: Value = serde_json::from_str(&sensor.ask(&["outputs", "status", "--json"]).out).unwrap();
     assert_eq!(status.as_array().unwrap().len(), count, "{status:#}");
+}
+
+/// A form's value, percent-decoded; `+` is a blank.
+fn field(form: &str, name: &str) -> String {
+    let value = form.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('=')).expect("the field");
+    let mut bytes = value.replace('+', " ").into_bytes();
+    while let Some(at) = bytes.iter().position(|it| *it == b'%') {
+        let digits = String::from_utf8(bytes[at + 1..at + 3].to_vec()).unwrap();
+        // No % is encoded here, or this would not end.
+        bytes.splice(at..at + 3, [u8::from_str_radix(&digits, 16).unwrap()]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn pythons_http_handler_sends_each_event_as_a_form() {
+    let web = Receiver::start(|it| Reply::new(if it.path == "/post" { 302 } else { 200 }, ""));
+    let host = format!("127.0.0.1:{}", web.port());
+    let class = "logging.handlers.HTTPHandler";
+    let setup = Setup::of(&["ftp"]);
+    let handlers = json!({
+        "get": { "class": class, "host": host, "url": "/get?key=1" },
+        "post": {
+            "class": class, "host": host, "url": "/post", "method": "POST", "credentials": ["me", "s3cret"],
+        },
+        "file": { "class": "logging.FileHandler", "filename": setup.folder().join("log.json") },
+    });
+    let logger = json!({ "class": "PyLogger", "kwargs": { "handlers": handlers } });
+    let sensor = setup.with("logger", logger).start();
+    log_in(&sensor, 1);
+    let seen = |method: &str| {
+        eventually(method, || {
+            let login = |it: &Request| format!("{}{}", it.path, it.text()).contains("%22logtype%22%3A+2000");
+            web.seen().into_iter().find(|it| it.method == method && login(it))
+        })
+    };
+    let (get, post) = (seen("GET"), seen("POST"));
+    let form = get.path.strip_prefix("/get?key=1&").expect("the address's own query first");
+    for form in [form, &post.text()] {
+        let line: Value = serde_json::from_str(&field(form, "msg")).unwrap();
+        assert_eq!((&line["logtype"], &line["logdata"]["USERNAME"]), (&json!(2000), &json!("user0")));
+        assert_eq!(field(form, "name"), line["node_id"].as_str().unwrap());
+        assert_eq!((field(form, "levelname"), field(form, "levelno")), ("WARNING".into(), "30".into()));
+    }
+    assert_eq!((post.path.as_str(), get.body.len()), ("/post", 0));
+    assert_eq!(post.header("content-type"), "application/x-www-form-urlencoded");
+    assert_eq!(post.header("authorization"), "Basic bWU6czNjcmV0");
 }

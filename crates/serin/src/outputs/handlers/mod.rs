@@ -93,6 +93,10 @@ type Convert = fn(&mut Reader<'_>);
 static KNOWN: &[Class] = &[
     Class { name: "logging.FileHandler", becomes: (&file::OUTPUT, logging::plain_file) },
     Class { name: "logging.StreamHandler", becomes: (&console::OUTPUT, logging::stream) },
+    Class {
+        name: "logging.handlers.HTTPHandler",
+        becomes: (&webhook::OUTPUT, webhook::log_record::from_handler),
+    },
     Class { name: "logging.handlers.RotatingFileHandler", becomes: (&file::OUTPUT, logging::rotating) },
     Class { name: "logging.handlers.TimedRotatingFileHandler", becomes: (&file::OUTPUT, logging::timed) },
     Class { name: "logging.handlers.WatchedFileHandler", becomes: (&file::OUTPUT, logging::plain_file) },
@@ -184,6 +188,39 @@ mod tests {
         let (_, keys) =
             settings(&json!({ "class": "logging.handlers.TimedRotatingFileHandler", "filename": "a" }));
         assert!(keys.contains(&"file.every=\"H\"".to_owned()) && keys.contains(&"file.keep=0".to_owned()));
+    }
+
+    #[test]
+    fn pythons_http_handler_becomes_a_webhook() {
+        let (output, keys) = settings(&json!({
+            "class": "logging.handlers.HTTPHandler", "host": "log.example:8080", "url": "/log?a=b", "method": "post",
+            "secure": true, "credentials": ["me", "s3cret"],
+        }));
+        assert_eq!(output, "webhook");
+        for key in [
+            "webhook.url=\"https://log.example:8080/log?a=b\"",
+            "webhook.method=\"POST\"",
+            "webhook.layout=\"logrecord\"",
+            "webhook.user=\"me\"",
+            "delivery.send=\"events\"",
+            "delivery.passwords=\"keep\"",
+        ] {
+            assert!(keys.contains(&key.to_owned()), "{key} in {keys:?}");
+        }
+        let wrong = json!({
+            "class": "logging.handlers.HTTPHandler", "host": "http://log.example", "url": "log", "method": "PUT",
+            "credentials": "me:s3cret", "context": 1,
+        });
+        assert_eq!(
+            handler(&wrong, &Value::Null).unwrap_err(),
+            [
+                "logger.kwargs.handlers.it.host: wants a host, or HOST:PORT, got \"http://log.example\"",
+                "logger.kwargs.handlers.it.url: wants the path of a page, such as /log, got \"log\"",
+                "logger.kwargs.handlers.it.method: wants GET or POST",
+                "logger.kwargs.handlers.it.credentials: wants a list of a user and a password",
+                "logger.kwargs.handlers.it.context: cannot be given in a file; use ca, certificate and key",
+            ]
+        );
     }
 
     #[test]

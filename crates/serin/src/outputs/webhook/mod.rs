@@ -1,10 +1,11 @@
 //! Requests to whatever the operator names: our own JSON, a template of his, or the bodies that
-//! OpenCanary's `WebhookHandler` sends.
+//! OpenCanary's `WebhookHandler` and Python's `HTTPHandler` send.
 //!
 //! Every request carries `Idempotency-Key`, the same whenever one alert is sent again, and, where a
 //! secret is set, `X-Signature: sha256=` and the HMAC-SHA256 of the body in hexadecimal.
 
 mod handler;
+pub(crate) mod log_record;
 mod printf;
 mod template;
 
@@ -16,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, Url};
-use serin_event::Record;
+use serin_event::{Record, Timestamp};
 use serin_services::conf::{Complaint, Conf};
 use serin_services::{choices, settings};
 
@@ -33,6 +34,7 @@ use super::transport::http::{self, Answer, Http, Request};
 use super::transport::tls;
 use super::{Carries, Later, Outcome, Output, OutputType, Passwords};
 use crate::hex::hex;
+use crate::runtime::clock::now;
 
 pub(crate) static OUTPUT: OutputType = OutputType {
     name: "webhook",
@@ -46,7 +48,8 @@ pub(crate) static OUTPUT: OutputType = OutputType {
 
 choices! {
     /// What a body is.
-    Layout { Native = "native", OpenCanary = "opencanary" } wants "native or opencanary"
+    Layout { Native = "native", OpenCanary = "opencanary", LogRecord = "logrecord" }
+    wants "native, opencanary or logrecord"
 }
 
 settings! { "webhook" {
@@ -70,7 +73,8 @@ settings! { "webhook" {
     hmac_secret: Secret = Secret::default();
     /// The status that means success, and no other; 0: any from 200 to 299.
     status_code: u16 = 0;
-    /// What a body is: our own, or that of OpenCanary's WebhookHandler, made from data.
+    /// What a body is: our own; that of OpenCanary's WebhookHandler, made from data; or that of Python's
+    /// logging.handlers.HTTPHandler, a form, which with the method GET goes into the address.
     layout: Layout = Layout::Native;
     /// For the layout opencanary: the argument data of the WebhookHandler, as JSON text. %(message)s
     /// stands for the event, and a % that stays is written %%.
@@ -112,6 +116,7 @@ enum Body {
     Everything,
     Template(Template),
     OpenCanary { data: Data, ignore: Vec<String>, formatter: Formatter },
+    LogRecord { started: Timestamp },
 }
 
 impl Webhook {
@@ -128,6 +133,8 @@ impl Webhook {
                 Some("application/x-www-form-urlencoded")
             }
             Some(Body::OpenCanary { .. }) => None,
+            Some(Body::LogRecord { .. }) if method.as_ref() == Some(&Method::GET) => None,
+            Some(Body::LogRecord { .. }) => Some("application/x-www-form-urlencoded"),
             _ => Some(&settings.content_type[..]),
         };
         if let Some(content_type) = content_type
@@ -152,6 +159,8 @@ impl Webhook {
 
     fn outcome(&self, answer: &Answer) -> Outcome {
         match (answer.status, self.status_code) {
+            // Python does not follow them either, and whoever answers a form with one has taken it.
+            (300..=399, 0) if matches!(self.body, Body::LogRecord { .. }) => Outcome::Delivered,
             (status, wanted) if status == wanted => Outcome::Delivered,
             // The receiver took it but means something else by that: sending it again would double it.
             (200..=299, wanted) if wanted != 0 => {
@@ -199,6 +208,9 @@ fn body(settings: &Settings, headers: &[(String, String)]) -> Result<Body, Compl
             .map_err(|text| complain("format", text))?;
         return Ok(Body::OpenCanary { data, ignore: settings.ignore.0.clone(), formatter });
     }
+    if settings.layout == Layout::LogRecord {
+        return Ok(Body::LogRecord { started: now() });
+    }
     if settings.body.is_empty() {
         return Ok(Body::Everything);
     }
@@ -236,6 +248,13 @@ impl Courier for Webhook {
                 }
                 data.body(&message)
             }
+            Body::LogRecord { started } => {
+                let (name, line, time) = match record {
+                    Some(record) => (&*record.node_id, record.line(), record.time),
+                    None => ("serin", told(card, None).to_string(), card.time),
+                };
+                log_record::form(name, &line, time, std::process::id(), *started).into_bytes()
+            }
         })
     }
 
@@ -254,7 +273,14 @@ impl Courier for Webhook {
         if message.is_empty() && self.method != Method::GET {
             headers.push(("Content-Length".to_owned(), "0".to_owned()));
         }
-        let mut request = Request::post(self.url.clone(), "", message);
+        let mut url = self.url.clone();
+        let in_address = matches!(self.body, Body::LogRecord { .. }) && self.method == Method::GET;
+        if in_address {
+            let form = String::from_utf8_lossy(&message);
+            let own = url.query().map(|it| format!("{it}&")).unwrap_or_default();
+            url.set_query(Some(&format!("{own}{form}")));
+        }
+        let mut request = Request::post(url, "", if in_address { Vec::new() } else { message });
         request.method = self.method.clone();
         request.headers = headers;
         Box::pin(async move {
