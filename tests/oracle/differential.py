@@ -146,7 +146,10 @@ def without_complaints():
 
 
 def theirs(rules, events):
-    """(why by title refused, numbers of events by title) by pySigma. Each event has a table of its own, so that its values keep their kinds."""
+    """(why by title refused, numbers of events by title) by pySigma.
+
+    Each event has a table of its own, so that its values keep their kinds.
+    """
     oracles, refused = {}, {}
     for number, text in enumerate(rules):
         title = f"rule {number}"

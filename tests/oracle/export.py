@@ -10,9 +10,13 @@ import pathlib
 import re
 import subprocess
 import sys
+import typing
 from dataclasses import dataclass
 
+import eql
+import luqum.parser
 import yaml
+from eql.parser import allow_runs, elasticsearch_syntax
 from sigma.backends.elasticsearch import EqlBackend, ESQLBackend, LuceneBackend
 from sigma.backends.kusto import KustoBackend
 from sigma.backends.loki import LogQLBackend
@@ -24,6 +28,11 @@ from sigma.processing.pipeline import ProcessingPipeline
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACK = ROOT / "rules" / "sigma"
 EXPORT = ROOT / "rules" / "export"
+
+
+def parse_eql(query):
+    with elasticsearch_syntax, allow_runs:
+        eql.parse_query(query)
 
 
 @dataclass
@@ -39,6 +48,8 @@ class Target:
     filters: bool = True
     # Whether a keyword is searched in all fields; some backends write a text where a test should stand.
     keywords: bool = True
+    # Reads a query and raises what is wrong with it, where there is somebody else's parser.
+    parse: typing.Callable = lambda query: None
     # The kinds of correlations whose queries ask what the rule asks; `None` for all.
     correlations: tuple = None
 
@@ -47,8 +58,8 @@ TARGETS = [
     Target("splunk/queries.spl", SplunkBackend, "splunk", "#"),
     Target("splunk/queries_cim.spl", SplunkBackend, "splunk_cim", "#"),
     Target("esql/queries.esql", ESQLBackend, "ecs", "//", filters=False),
-    Target("eql/queries.eql", EqlBackend, "ecs", "//", filters=False, keywords=False, correlations=("event_count",)),
-    Target("lucene/queries.txt", LuceneBackend, "ecs", "#"),
+    Target("eql/queries.eql", EqlBackend, "ecs", "//", False, False, parse_eql, ("event_count",)),
+    Target("lucene/queries.txt", LuceneBackend, "ecs", "#", parse=luqum.parser.parser.parse),
     Target("loki/queries.logql", LogQLBackend, "loki", "#"),
     Target("sentinel/queries.kql", KustoBackend, "sentinel", "//", keywords=False),
 ]
@@ -123,6 +134,7 @@ def page(target):
         else:
             said += 1
             lines.append(found)
+            target.parse(found)
     return "\n".join(lines) + "\n", said, len(told(rules))
 
 

@@ -22,7 +22,8 @@ APART = 10 * 86400
 def complaints(collection):
     """What pySigma's validators say, but for those that ask the network what tags there are."""
     known = InstalledSigmaPlugins.autodiscover().validators
-    offline = {name: it for name, it in known.items() if "tag" not in name or name in ("tag_format", "duplicate_tag")}
+    harmless = ("tag_format", "duplicate_tag")
+    offline = {name: it for name, it in known.items() if "tag" not in name or name in harmless}
     validator = SigmaValidator(offline.values())
     found = [it for rule in collection.rules for it in validator.validate_rule(rule)] + validator.finalize()
     return len(offline), [f"{type(it).__name__}: {it}" for it in found]
