@@ -1,14 +1,19 @@
 //! What the fuzz targets do, in small and always the same, on the stable toolchain: every recorded
-//! session cut, spliced and overwritten at random places, and played at every service.
+//! session cut, spliced and overwritten at random places, and played at every service; configurations
+//! and rules likewise.
 
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use serin::config::{Catalogue, Config, Environment};
+use serin_detect::rule::Ref;
+use serin_detect::{Options, Pack};
 use serin_services::replay::{client_bytes, drive, sessions_of};
 
 /// Changed sessions played at each service; `SERIN_FUZZ_RUNS` asks for more.
 const RUNS: u32 = 6000;
+/// Changed rule files read.
+const RULES: u32 = 2000;
 /// Longest input.
 const LONGEST: usize = 4096;
 
@@ -75,6 +80,51 @@ fn no_changed_configuration_is_refused_without_a_word() {
         }
     }
     assert!(refused > RUNS / 4 && refused < RUNS, "{refused} of {RUNS} refused");
+}
+
+#[test]
+fn no_changed_rule_is_refused_without_a_word() {
+    let pool = rules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/sigma"));
+    assert!(pool.len() > 50, "{} rule files", pool.len());
+    let mut dice = Dice(0x5e41_5167);
+    let mut refused = 0;
+    for run in 0..RULES {
+        // Two files, so that correlations and filters find something.
+        let mut bytes = pool[dice.roll(pool.len())].clone();
+        bytes.extend_from_slice(b"---\n");
+        bytes.extend_from_slice(&pool[dice.roll(pool.len())]);
+        for _ in 0..=dice.roll(3) {
+            change(&mut bytes, &pool, &mut dice);
+        }
+        let pack = Pack::read([("x.yml", bytes.as_slice())], &Options::default());
+        refused += u32::from(!pack.refused.is_empty());
+        for it in &pack.refused {
+            assert!(
+                !it.why.trim().is_empty() && it.place.line > 0,
+                "run {run}: refused without a word: {it}"
+            );
+        }
+        for (at, correlation) in pack.correlations.iter().enumerate() {
+            let known = |it: &Ref| pack.meta(*it).is_some() && *it < Ref::Correlation(at);
+            assert!(correlation.rules.iter().all(known), "run {run}: refers to nothing before it");
+        }
+    }
+    assert!(refused > RULES / 4 && refused < RULES, "{refused} of {RULES} refused");
+}
+
+/// All rule files in a folder and those in it.
+fn rules(folder: &Path) -> Vec<Vec<u8>> {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|it| it.unwrap().path()).collect();
+    paths.sort();
+    let mut found = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            found.extend(rules(&path));
+        } else if path.extension().is_some_and(|it| it == "yml") {
+            found.push(fs::read(&path).unwrap());
+        }
+    }
+    found
 }
 
 fn change(bytes: &mut Vec<u8>, pool: &[Vec<u8>], dice: &mut Dice) {

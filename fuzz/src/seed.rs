@@ -1,4 +1,4 @@
-//! Writes the recorded sessions as the fuzzers' first inputs, under `corpus/`.
+//! Writes the recorded sessions and our rules as the fuzzers' first inputs, under `corpus/`.
 
 use std::error::Error;
 use std::fs;
@@ -22,8 +22,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     fs::copy(repository.join("crates/serin/opencanary.conf"), configs.join("opencanary"))?;
     fs::write(configs.join("native"), NATIVE)?;
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/rules");
+    fs::create_dir_all(&rules)?;
+    copy_rules(&repository.join("rules/sigma"), &rules)?;
     println!("corpus/services holds {} inputs", fs::read_dir(&corpus)?.count());
     Ok(())
 }
 
-const NATIVE: &str = "[ftp]\nenabled = true\nport = 2121\nbanner = \"(vsFTPd 3.0.3)\"\n\n[store]\nkeep_days = 3\n";
+/// The names of rule files are unique without their folders.
+fn copy_rules(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            copy_rules(&path, to)?;
+        } else if let (Some(name), Some("yml")) =
+            (path.file_name(), path.extension().and_then(|it| it.to_str()))
+        {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+const NATIVE: &str =
+    "[ftp]\nenabled = true\nport = 2121\nbanner = \"(vsFTPd 3.0.3)\"\n\n[store]\nkeep_days = 3\n";

@@ -153,6 +153,8 @@ fn doubtful_things_are_warnings() {
         "does not use `other`",
     );
     warned(&whole.replace("    condition", "    timeframe: 5m\n    condition"), "`timeframe` has no effect");
+    warned(&whole.replace("A: x", "A: [1, 1.10]"), "`1.10` is read as the number 1.1; quote it");
+    assert_eq!(warnings(&pack(&whole.replace("A: x", "A: [1, -1.5, '1.10']\n        B|gt: 1e3"))), [""; 0]);
     assert_eq!(warnings(&pack(&whole)), [""; 0]);
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Body, Filter, Placeholders, map, shown, text, texts};
 use crate::canonical;
 use crate::condition::{self, Condition, Quantity};
+use crate::event::float_text;
 use crate::expr::Expr;
 use crate::modifier;
 use crate::rule::LogSource;
@@ -275,7 +276,30 @@ impl Items<'_> {
         let mut parts = entry.key.split('|');
         let field = parts.next().filter(|it| !it.is_empty());
         let modifiers: Vec<&str> = parts.collect();
+        if !modifiers.iter().any(|it| matches!(*it, "lt" | "lte" | "gt" | "gte")) {
+            self.lint_numbers(&entry.value, &values);
+        }
         self.lowered(entry.line, field, &modifiers, &values)
+    }
+
+    /// Says where a text such as `1.10` is not what it looks like.
+    fn lint_numbers(&mut self, node: &Node<'_>, values: &[Scalar]) {
+        let nodes = match &node.kind {
+            Kind::List(list) => list.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        for (node, value) in nodes.iter().zip(values) {
+            let number = match value {
+                Scalar::Int(it) => it.to_string(),
+                Scalar::Float(it) => float_text(*it),
+                _ => continue,
+            };
+            if let Some(written) = node.text().filter(|it| *it != number) {
+                let why =
+                    format!("`{}` is read as the number {number}; quote it if it is a text", shown(written));
+                self.warnings.push(Fault::new(node.line, why));
+            }
+        }
     }
 
     fn keywords(&mut self, line: u32, values: &[Scalar]) -> Result<Expr, Fault> {
