@@ -28,7 +28,7 @@ fn a_scanner_is_labelled_with_all_it_does_and_hidden_only_on_request() {
 
     sensor.set("benign.suppress", json!(["nesus"]));
     eventually("a word on the mistake", || {
-        let told = "there is no pattern \\\"nesus\\\"; there are: appspider, censys, expanse, nagios, nessus";
+        let told = "there is no pattern \\\"nesus\\\"; there are: appspider, censys, cups, expanse, insightvm, nagios, nessus";
         sensor.lines().iter().any(|it| it.line.contains(told)).then_some(())
     });
     sensor.set("benign.suppress", json!(["nessus"]));

@@ -11,7 +11,8 @@ macro_rules! library {
 }
 
 library! {
-    "appspider", "censys", "expanse", "nagios", "nessus", "openvas", "prtg", "qualys", "zabbix", "zgrab",
+    "appspider", "censys", "cups", "expanse", "insightvm", "nagios", "nessus", "openvas", "prtg", "qualys",
+    "windows-print", "zabbix", "zgrab",
 }
 
 /// All of them, by name. One that cannot be read is left out, which a test rules out.
