@@ -10,11 +10,14 @@ mod values;
 mod witness;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use compile::{Compiler, Node, Predicate};
 use index::{Builder, Found, Index, Target};
 use values::{Names, Texts};
+
+use witness::Rest;
 
 use crate::detection::Hit;
 use crate::event::{Event, Fields};
@@ -57,7 +60,7 @@ impl Matcher {
     #[must_use]
     pub fn new(rules: &[Rule]) -> Self {
         let mut compiler = Compiler::default();
-        let nodes = rules.iter().map(|it| compiler.node(&it.expr)).collect();
+        let mut nodes: Vec<_> = rules.iter().map(|_| Node::All(Box::default())).collect();
         let mut by_source: BTreeMap<_, Vec<(u32, &Rule)>> = BTreeMap::new();
         for (number, rule) in (0_u32..).zip(rules) {
             let source = &rule.source;
@@ -72,7 +75,7 @@ impl Matcher {
             if let Some((_, first)) = group.first() {
                 sources.insert(first.source.clone(), indexes.len());
             }
-            indexes.push(index(&group, &mut compiler));
+            indexes.push(index(&group, &mut compiler, &mut nodes));
         }
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Self { names: compiler.names, predicates: compiler.predicates, rules: nodes, indexes, sources, id }
@@ -123,8 +126,8 @@ impl Matcher {
     }
 }
 
-/// The index of the rules for one source.
-fn index<'r>(rules: &[(u32, &'r Rule)], compiler: &mut Compiler<'r>) -> Index {
+/// The index of the rules for one source; puts into `nodes` what is left to ask of each.
+fn index<'r>(rules: &[(u32, &'r Rule)], compiler: &mut Compiler<'r>, nodes: &mut [Node]) -> Index {
     let mut counts = BTreeMap::new();
     for (_, rule) in rules {
         count_exact(&rule.expr, &mut counts);
@@ -132,16 +135,29 @@ fn index<'r>(rules: &[(u32, &'r Rule)], compiler: &mut Compiler<'r>) -> Index {
     let pivot = counts.iter().max_by_key(|it| it.1).map(|it| *it.0);
     let mut builder = Builder::default();
     for (number, rule) in rules {
-        builder.add(*number, witness::signs(&rule.expr, false, pivot), |name| compiler.field(name));
+        let signs = witness::signs(&rule.expr, false, pivot);
+        put(
+            nodes,
+            *number,
+            compiler.node(signs.as_ref().map_or(&Rest::Whole(&rule.expr, false), |it| &it.rest)),
+        );
+        builder.add(*number, signs, |name| compiler.field(name));
     }
     builder.build().unwrap_or_else(|_| {
-        // Too much text for an automaton: every rule is asked then.
+        // Too much text for an automaton: every rule is asked then, and all of it.
         let mut builder = Builder::default();
-        for (number, _) in rules {
+        for (number, rule) in rules {
+            put(nodes, *number, compiler.node(&Rest::Whole(&rule.expr, false)));
             builder.add(*number, None, |_| 0);
         }
         builder.build().unwrap_or_default()
     })
+}
+
+fn put(nodes: &mut [Node], rule: u32, node: Node) {
+    if let Some(into) = usize::try_from(rule).ok().and_then(|it| nodes.get_mut(it)) {
+        *into = node;
+    }
 }
 
 /// Counts by field how often a value is asked for exactly.
@@ -175,7 +191,7 @@ impl Scratch {
 
     /// The place of a source in `gates`.
     fn gate(&mut self, source: &LogSource, matcher: &Matcher) -> usize {
-        if let Some(at) = self.gates.iter().position(|it| it.0 == *source) {
+        if let Some(at) = self.gates.iter().position(|it| is_same(&it.0, source)) {
             return at;
         }
         if self.gates.len() >= GATES_MAX {
@@ -184,6 +200,17 @@ impl Scratch {
         self.gates.push((source.clone(), matcher.indexes_for(source)));
         self.gates.len().saturating_sub(1)
     }
+}
+
+/// Equality, without looking at texts that are the same in memory: mostly they are.
+fn is_same(one: &LogSource, other: &LogSource) -> bool {
+    let same = |one: &Option<Arc<str>>, other: &Option<Arc<str>>| match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+        (one, other) => one.is_none() && other.is_none(),
+    };
+    same(&one.product, &other.product)
+        && same(&one.category, &other.category)
+        && same(&one.service, &other.service)
 }
 
 /// The answers of predicates for one view.

@@ -6,11 +6,13 @@ use foldhash::fast::FixedState;
 use memchr::memmem::Finder;
 
 use super::values::{Names, Texts};
+use super::witness::Rest;
 use crate::event::{Fields, Value};
 use crate::expr::{Ask, Expr, Test};
 use crate::pattern::{Pattern, Piece, fold};
 
 type HashMap<K, V> = std::collections::HashMap<K, V, FixedState>;
+type HashSet<T> = std::collections::HashSet<T, FixedState>;
 
 /// An expression over [`Predicate`]s, by number.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) enum Predicate {
     Text(u32, TextAsk),
     /// Of a field's value.
     Value(u32, Ask),
+    /// Whether a field is there.
+    Presence(u32, Test),
     /// Of the event as a whole.
     Event(Test),
 }
@@ -36,6 +40,7 @@ pub(super) enum Predicate {
 #[derive(Debug)]
 pub(super) enum TextAsk {
     Is(Box<str>),
+    IsOneOf(HashSet<Box<str>>),
     Starts(Box<str>),
     Ends(Box<str>),
     Contains(Box<Finder<'static>>),
@@ -58,8 +63,23 @@ impl<'r> Compiler<'r> {
         *self.by_name.entry(name).or_insert_with(|| self.names.add(name))
     }
 
-    pub(super) fn node(&mut self, expr: &'r Expr) -> Node {
-        self.costed(expr).1
+    pub(super) fn node(&mut self, rest: &Rest<'r>) -> Node {
+        self.costed_rest(rest).1
+    }
+
+    fn costed_rest(&mut self, rest: &Rest<'r>) -> (u32, Node) {
+        match rest {
+            Rest::Nothing => (0, Node::All(Box::default())),
+            Rest::Whole(expr, false) => self.costed(expr),
+            Rest::Whole(expr, true) => {
+                let (cost, node) = self.costed(expr);
+                (cost, Node::Not(Box::new(node)))
+            }
+            Rest::All(them) => {
+                let (cost, nodes) = cheapest_first(them.iter().map(|it| self.costed_rest(it)).collect());
+                (cost, Node::All(nodes))
+            }
+        }
     }
 
     /// An expression and what asking it costs.
@@ -75,6 +95,9 @@ impl<'r> Compiler<'r> {
                 (cost, Node::All(nodes))
             }
             Expr::Any(them) => {
+                if let Some(one) = self.one_of(them) {
+                    return one;
+                }
                 let (cost, nodes) = self.several(them);
                 (cost, Node::Any(nodes))
             }
@@ -82,10 +105,22 @@ impl<'r> Compiler<'r> {
     }
 
     fn several(&mut self, exprs: &'r [Expr]) -> (u32, Box<[Node]>) {
-        let mut costed: Vec<_> = exprs.iter().map(|it| self.costed(it)).collect();
-        costed.sort_by_key(|it| it.0);
-        let sum = costed.iter().fold(0_u32, |sum, it| sum.saturating_add(it.0));
-        (sum, costed.into_iter().map(|it| it.1).collect())
+        cheapest_first(exprs.iter().map(|it| self.costed(it)).collect())
+    }
+
+    /// A list of values that one field may have.
+    fn one_of(&mut self, exprs: &'r [Expr]) -> Option<(u32, Node)> {
+        let (first, _) = is_exactly(exprs.first()?)?;
+        let texts = exprs.iter().map(|it| is_exactly(it).filter(|it| it.0 == first).map(|it| it.1));
+        let texts: HashSet<Box<str>> = texts.map(|it| it.map(Into::into)).collect::<Option<_>>()?;
+        let predicate = Predicate::Text(self.field(first), TextAsk::IsOneOf(texts));
+        Some((predicate.cost(), Node::Test(self.add(predicate))))
+    }
+
+    fn add(&mut self, predicate: Predicate) -> u32 {
+        self.costs.push(predicate.cost());
+        self.predicates.push(predicate);
+        u32::try_from(self.predicates.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     fn test(&mut self, test: &'r Test) -> (u32, Node) {
@@ -94,10 +129,8 @@ impl<'r> Compiler<'r> {
         let number = if let Some((number, _)) = known {
             *number
         } else {
-            let number = u32::try_from(self.predicates.len()).unwrap_or(u32::MAX);
             let predicate = self.predicate(test);
-            self.costs.push(predicate.cost());
-            self.predicates.push(predicate);
+            let number = self.add(predicate);
             self.by_hash.entry(hash).or_default().push((number, test));
             number
         };
@@ -107,12 +140,29 @@ impl<'r> Compiler<'r> {
 
     fn predicate(&mut self, test: &'r Test) -> Predicate {
         match (test.field.as_deref(), &test.ask) {
-            (None, _) | (_, Ask::Exists(_) | Ask::Null) => Predicate::Event(test.clone()),
+            (None, _) => Predicate::Event(test.clone()),
+            (Some(field), Ask::Exists(_) | Ask::Null) => Predicate::Presence(self.field(field), test.clone()),
             (Some(field), Ask::Text(pattern)) if !pattern.cased => {
                 Predicate::Text(self.field(field), TextAsk::of(pattern))
             }
             (Some(field), ask) => Predicate::Value(self.field(field), ask.clone()),
         }
+    }
+}
+
+fn cheapest_first(mut costed: Vec<(u32, Node)>) -> (u32, Box<[Node]>) {
+    costed.sort_by_key(|it| it.0);
+    let sum = costed.iter().fold(0_u32, |sum, it| sum.saturating_add(it.0));
+    (sum, costed.into_iter().map(|it| it.1).collect())
+}
+
+/// The field and the folded text of a test for one value.
+fn is_exactly(expr: &Expr) -> Option<(&str, &str)> {
+    match expr {
+        Expr::Test(Test { field: Some(field), ask: Ask::Text(pattern) }) if !pattern.cased => {
+            Some((field, pattern.as_literal()?))
+        }
+        _ => None,
     }
 }
 
@@ -133,17 +183,13 @@ impl Predicate {
     fn cost(&self) -> u32 {
         match self {
             Self::Text(_, TextAsk::Is(_) | TextAsk::Starts(_) | TextAsk::Ends(_)) => 1,
+            Self::Text(_, TextAsk::IsOneOf(_)) => 2,
             Self::Text(_, TextAsk::Contains(_)) => 3,
             Self::Text(_, TextAsk::Fits(_)) => 10,
             Self::Value(_, Ask::Regex(_)) => 30,
             Self::Value(..) => 5,
-            Self::Event(test) => {
-                if test.field.is_some() {
-                    5
-                } else {
-                    60
-                }
-            }
+            Self::Presence(..) => 4,
+            Self::Event(_) => 60,
         }
     }
 
@@ -158,6 +204,11 @@ impl Predicate {
                 Some(value) => texts.folded(*field, value).is_some_and(|it| ask.holds(it)),
             },
             Self::Value(field, ask) => names.get(*field, fields).is_some_and(|it| ask.holds(it, fields)),
+            Self::Presence(field, test) => match (names.get(*field, fields), &test.ask) {
+                (Some(_), Ask::Exists(asked)) => *asked,
+                (Some(value), ask) => ask.holds(value, fields),
+                (None, _) => test.holds(fields),
+            },
             Self::Event(test) => test.holds(fields),
         }
     }
@@ -180,6 +231,7 @@ impl TextAsk {
     fn holds(&self, folded: &str) -> bool {
         match self {
             Self::Is(text) => **text == *folded,
+            Self::IsOneOf(texts) => texts.contains(folded),
             Self::Starts(text) => folded.starts_with(&**text),
             Self::Ends(text) => folded.ends_with(&**text),
             Self::Contains(finder) => finder.find(folded.as_bytes()).is_some(),

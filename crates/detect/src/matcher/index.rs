@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use aho_corasick::packed::Searcher;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError};
 use foldhash::fast::FixedState;
 use ipnet::IpNet;
@@ -32,7 +33,7 @@ pub(super) trait Found {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     fields: Vec<FieldIndex>,
-    anywhere: Option<Needles>,
+    anywhere: Option<Anywhere>,
     /// Rules that may match where nothing shows.
     always: Vec<Target>,
 }
@@ -54,9 +55,21 @@ struct FieldIndex {
 /// Texts looked for in one pass, wherever they stand.
 #[derive(Debug)]
 struct Needles {
+    /// Finds out faster whether one of them is there at all; only made of few.
+    quick: Option<Searcher>,
     automaton: AhoCorasick,
     /// For each text: targets where it stands anywhere, at the start, at the end.
     targets: Vec<[Vec<Target>; 3]>,
+}
+
+/// Texts looked for in all values.
+#[derive(Debug)]
+struct Anywhere {
+    needles: Needles,
+    /// Whether one of them can stand in a number.
+    numbers: bool,
+    /// A byte that is in each of them and has no case, if there is one: most events do without it.
+    common: Option<u8>,
 }
 
 /// Networks by the length of their prefix.
@@ -68,6 +81,9 @@ struct Nets {
 
 /// Texts of up to so many bytes together get the automaton that is fastest and largest.
 const DFA_BYTES: usize = 8 * 1024;
+
+/// So many texts can be looked for several bytes at a time (Teddy).
+const QUICK_NEEDLES: usize = 64;
 
 /// Collects signs.
 #[derive(Default)]
@@ -128,7 +144,7 @@ impl Builder {
         for builder in self.fields.into_values() {
             fields.push(FieldIndex { needles: Needles::build(builder.needles)?, ..builder.index });
         }
-        Ok(Index { fields, anywhere: Needles::build(self.anywhere)?, always: self.always })
+        Ok(Index { fields, anywhere: Anywhere::build(self.anywhere)?, always: self.always })
     }
 }
 
@@ -161,15 +177,10 @@ impl Index {
                 Some(value) => index.look_at(value, texts.folded(index.field, value), into),
             }
         }
-        if let Some(needles) = &self.anywhere {
-            for (_, value) in fields.iter() {
-                value.each(&mut |one| {
-                    if let Some(text) = one.text() {
-                        needles.look_at(&fold(&text), into);
-                    }
-                    false
-                });
-            }
+        if let Some(anywhere) = &self.anywhere
+            && anywhere.may_be_in(fields)
+        {
+            anywhere.needles.look_at(texts.all(fields, anywhere.numbers), into);
         }
     }
 }
@@ -217,10 +228,23 @@ impl Needles {
         let size: usize = from.keys().map(|it| it.len()).sum();
         let kind = (size <= DFA_BYTES).then_some(AhoCorasickKind::DFA);
         let automaton = AhoCorasick::builder().kind(kind).build(from.keys().map(|it| it.as_bytes()))?;
-        Ok(Some(Self { automaton, targets: from.into_values().collect() }))
+        let quick = if from.len() <= QUICK_NEEDLES {
+            Searcher::new(from.keys().map(|it| it.as_bytes()))
+        } else {
+            None
+        };
+        Ok(Some(Self { quick, automaton, targets: from.into_values().collect() }))
     }
 
     fn look_at(&self, folded: &str, into: &mut impl Found) {
+        // Mostly nothing is there, which is found out faster than what is.
+        let none = match &self.quick {
+            Some(quick) if folded.len() >= quick.minimum_len() => quick.find(folded).is_none(),
+            _ => !self.automaton.is_match(folded),
+        };
+        if none {
+            return;
+        }
         for seen in self.automaton.find_overlapping_iter(folded) {
             let Some([anywhere, start, end]) = self.targets.get(seen.pattern().as_usize()) else { continue };
             into.found(anywhere);
@@ -231,6 +255,28 @@ impl Needles {
                 into.found(end);
             }
         }
+    }
+}
+
+impl Anywhere {
+    fn build(from: NeedlesBuilder) -> Result<Option<Self>, BuildError> {
+        let in_number = |it: &str| it.bytes().all(|it| matches!(it, b'0'..=b'9' | b'-' | b'.'));
+        let numbers = from.keys().any(|it| in_number(it));
+        let in_all = |byte: u8| from.keys().all(|it| it.as_bytes().contains(&byte));
+        // In an order that begins with what is rare in texts.
+        let common = b"${}<>|^~\\`;\"'!*%@#&?=+[](),:/".iter().copied().find(|it| in_all(*it));
+        let needles = Needles::build(from)?;
+        Ok(needles.map(|needles| Self { needles, numbers, common }))
+    }
+
+    fn may_be_in(&self, fields: &Fields<'_>) -> bool {
+        let Some(common) = self.common else { return true };
+        let has = |it: &Value<'_>| match it {
+            Value::Text(text) => memchr::memchr(common, text.as_bytes()).is_some(),
+            // No number and no word for a truth value has one of these bytes.
+            _ => false,
+        };
+        fields.iter().any(|(_, value)| value.each(&mut |one| has(one)))
     }
 }
 

@@ -199,6 +199,16 @@ fn scanned(rules: &[Rule], event: &Event<'_>) -> Vec<Hit> {
     rules.iter().enumerate().filter_map(|(rule, it)| Some(Hit { rule, view: first(it)? })).collect()
 }
 
+#[track_caller]
+fn check(rules: &[Rule], event: &Event<'_>, hits: &[Hit]) {
+    let expected = scanned(rules, event);
+    let differs = |it: &&Hit| !(hits.contains(it) && expected.contains(it));
+    if let Some(odd) = hits.iter().chain(&expected).find(differs) {
+        panic!("{odd:?} of {:?}\nin {event:#?}", rules[odd.rule].expr);
+    }
+    assert_eq!(hits, expected);
+}
+
 fn event<'a>(views: Vec<(&'a LogSource, Fields<'a>)>) -> Event<'a> {
     let views = views.into_iter().map(|(source, fields)| View { source, fields }).collect();
     Event { id: 1, time: 0, sensor: Cow::Borrowed("s"), views }
@@ -210,7 +220,7 @@ fn hits_are_those_of_the_full_scan() {
     let mut scratch = Scratch::default();
     let mut hits = Vec::new();
     let mut total = 0_usize;
-    for round in 0..60 {
+    for _ in 0..60 {
         let rules: Vec<_> = (0..random.usize(1..60))
             .map(|_| rule(random_source(&mut random), random_expr(&mut random, 3)))
             .collect();
@@ -219,12 +229,7 @@ fn hits_are_those_of_the_full_scan() {
             let sources: Vec<_> = (0..random.usize(0..4)).map(|_| random_source(&mut random)).collect();
             let event = event(sources.iter().map(|it| (it, random_fields(&mut random))).collect());
             matcher.hits(&event, &mut scratch, &mut hits);
-            let expected = scanned(&rules, &event);
-            if hits != expected {
-                let differ = |it: &&Hit| !(hits.contains(it) && expected.contains(it));
-                let odd = hits.iter().chain(&expected).find(differ).unwrap();
-                panic!("round {round}: {odd:?} of {:?}\nin {event:#?}", rules[odd.rule]);
-            }
+            check(&rules, &event, &hits);
             total += hits.len();
         }
     }
@@ -243,7 +248,7 @@ fn single_items_are_found_by_their_signs() {
     for fields in &events {
         let event = event(vec![(&all, fields.clone())]);
         matcher.hits(&event, &mut scratch, &mut hits);
-        assert_eq!(hits, scanned(&rules, &event));
+        check(&rules, &event, &hits);
     }
     for rule in &rules {
         signless += usize::from(witness::signs(&rule.expr, false, None).is_none());
@@ -296,6 +301,17 @@ fn nothing_is_lost_that_others_lost() {
     let sigma = [asks("A", &["ΟΔΟΣ"]), asks("A|contains", &["ΟΣ"]), asks("A|re|i", &["οδος"])];
     assert_eq!(matching(&sigma[..2], Value::Text("οδος".into())), [0, 1]);
     assert_eq!(matching(&sigma, Value::Text("ΟΔΟΣ".into())), [0, 1, 2]);
+}
+
+/// Where all keywords share a byte that has no case, events without it are passed over.
+#[test]
+fn keywords_with_a_common_byte_are_found() {
+    let rules = [asks("", &["${JNDI:", "x$"]), asks("|re", &[r"\$\{[a-z]+"])];
+    for (value, expected) in [("a ${jNdI:ldap", &[0, 1][..]), ("aX$", &[0]), ("$", &[]), ("jndi", &[])] {
+        assert_eq!(matching(&rules, Value::Text(value.into())), expected, "{value}");
+        let list = Value::List(vec![Value::Int(1), Value::List(vec![Value::Text(value.into())])]);
+        assert_eq!(matching(&rules, list), expected, "{value}");
+    }
 }
 
 #[test]

@@ -32,15 +32,18 @@ impl Names {
 pub(super) struct Texts {
     /// Counts views, so that nothing needs to be cleared between them.
     view: u32,
-    texts: Vec<Text>,
+    by_field: Vec<Text>,
+    /// All texts in one.
+    all: String,
 }
+
+/// Stands between texts that are looked at as one.
+pub(super) const BETWEEN_TEXTS: char = '\0';
 
 #[derive(Debug, Default, Clone)]
 struct Text {
     /// The view that this is of.
     view: u32,
-    /// Whether the value's own text is folded already.
-    same: bool,
     folded: String,
 }
 
@@ -50,16 +53,40 @@ const KEPT_BYTES: usize = 4096;
 impl Texts {
     /// For so many fields.
     pub(super) fn new(fields: usize) -> Self {
-        Self { view: 0, texts: vec![Text::default(); fields] }
+        Self { view: 0, by_field: vec![Text::default(); fields], all: String::new() }
     }
 
     /// Forgets the texts of the view before.
     pub(super) fn next_view(&mut self) {
         let Some(view) = self.view.checked_add(1) else {
-            *self = Self::new(self.texts.len());
+            *self = Self::new(self.by_field.len());
             return self.next_view();
         };
         self.view = view;
+    }
+
+    /// All values folded, one behind the other; not the numbers unless asked for.
+    pub(super) fn all(&mut self, fields: &Fields<'_>, numbers: bool) -> &str {
+        self.all.clear();
+        self.all.shrink_to(KEPT_BYTES);
+        for (_, value) in fields.iter() {
+            value.each(&mut |one| {
+                match one {
+                    Value::Text(it) => self.all.push_str(it),
+                    Value::Null | Value::List(_) => return false,
+                    Value::Int(_) | Value::Float(_) if !numbers => return false,
+                    other => self.all.push_str(&other.text().unwrap_or_default()),
+                }
+                self.all.push(BETWEEN_TEXTS);
+                false
+            });
+        }
+        if self.all.is_ascii() {
+            self.all.make_ascii_lowercase();
+        } else {
+            self.all = self.all.chars().map(fold_char).collect();
+        }
+        &self.all
     }
 
     #[cfg(test)]
@@ -68,15 +95,14 @@ impl Texts {
     }
 
     /// The folded text of a field's value; a list has none.
-    pub(super) fn folded<'t>(&'t mut self, field: u32, value: &'t Value<'_>) -> Option<&'t str> {
-        let text = self.texts.get_mut(usize::try_from(field).ok()?)?;
+    pub(super) fn folded(&mut self, field: u32, value: &Value<'_>) -> Option<&str> {
+        let text = self.by_field.get_mut(usize::try_from(field).ok()?)?;
         if text.view != self.view {
             text.view = self.view;
-            text.same = false;
             text.folded.clear();
             text.folded.shrink_to(KEPT_BYTES);
             match value {
-                Value::Text(it) => text.same = !fold_into(it, &mut text.folded),
+                Value::Text(it) => fold_into(it, &mut text.folded),
                 // Writing to a string does not fail.
                 Value::Int(it) => write!(text.folded, "{it}").unwrap_or_default(),
                 Value::Float(it) => text.folded.push_str(&float_text(*it)),
@@ -86,22 +112,17 @@ impl Texts {
         }
         match value {
             Value::Null | Value::List(_) => None,
-            Value::Text(it) if text.same => Some(it),
             _ => Some(&text.folded),
         }
     }
 }
 
-/// Writes the folded form of a text, unless that is the text itself.
-fn fold_into(text: &str, folded: &mut String) -> bool {
-    if !text.is_ascii() {
-        folded.extend(text.chars().map(fold_char));
-        return true;
-    }
-    let differs = text.bytes().any(|it| it.is_ascii_uppercase());
-    if differs {
+/// Writes the folded form of a text.
+fn fold_into(text: &str, folded: &mut String) {
+    if text.is_ascii() {
         folded.push_str(text);
         folded.make_ascii_lowercase();
+    } else {
+        folded.extend(text.chars().map(fold_char));
     }
-    differs
 }

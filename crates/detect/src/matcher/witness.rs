@@ -6,6 +6,7 @@
 use ipnet::IpNet;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use super::values::BETWEEN_TEXTS;
 use crate::expr::{Ask, Expr, RegexAsk, Test, Where};
 use crate::modifier::REGEX_DEPTH;
 use crate::pattern::{DASHES, Pattern, Piece, fold, fold_char};
@@ -28,8 +29,27 @@ pub(super) enum Sign<'r> {
 pub(super) struct Signs<'r> {
     /// Each with whether it proves the expression.
     pub(super) list: Vec<(Sign<'r>, bool)>,
+    /// What is left to ask when one of them shows that does not prove it.
+    pub(super) rest: Rest<'r>,
     /// How often they are expected to show for nothing, and what looking for them costs: no unit.
     cost: f64,
+}
+
+impl Default for Signs<'_> {
+    fn default() -> Self {
+        Self { list: Vec::new(), rest: Rest::Nothing, cost: 0.0 }
+    }
+}
+
+/// What is left to ask of an expression once a sign has shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Rest<'r> {
+    /// Nothing: each sign proves it.
+    Nothing,
+    /// The expression itself, or its negation.
+    Whole(&'r Expr, bool),
+    /// Each of these.
+    All(Vec<Rest<'r>>),
 }
 
 /// Alternatives of a regular expression beyond which its literals are not worth looking for.
@@ -38,24 +58,37 @@ const ALTERNATIVES_MAX: usize = 64;
 /// The signs of an expression, or of its negation; `None` if it may hold where nothing shows. The
 /// pivot is the field that other rules look up anyway.
 pub(super) fn signs<'r>(expr: &'r Expr, negated: bool, pivot: Option<&str>) -> Option<Signs<'r>> {
+    let whole = Rest::Whole(expr, negated);
     match (expr, negated) {
-        (Expr::Test(test), false) => of_test(test, pivot),
+        (Expr::Test(test), false) => {
+            let mut signs = of_test(test, pivot)?;
+            signs.rest = if signs.list.iter().all(|it| it.1) { Rest::Nothing } else { whole };
+            Some(signs)
+        }
         (Expr::Test(_), true) => None,
         (Expr::Not(it), _) => signs(it, !negated, pivot),
         (Expr::Any(children), false) | (Expr::All(children), true) => {
-            let mut union = Signs { list: Vec::new(), cost: 0.0 };
+            let mut union = Signs::default();
             for child in children {
                 let one = signs(child, negated, pivot)?;
                 union.list.extend(one.list);
                 union.cost += one.cost;
+                if one.rest != Rest::Nothing {
+                    union.rest = whole.clone();
+                }
             }
             Some(union)
         }
         (Expr::All(children), false) | (Expr::Any(children), true) => {
-            let of_each = children.iter().filter_map(|it| signs(it, negated, pivot));
-            let mut best = of_each.min_by(|one, other| one.cost.total_cmp(&other.cost))?;
+            let of_each = children.iter().map(|it| signs(it, negated, pivot)).enumerate();
+            let of_some = of_each.filter_map(|(at, it)| Some((at, it?)));
+            let (chosen, mut best) = of_some.min_by(|one, other| one.1.cost.total_cmp(&other.1.cost))?;
             if children.len() > 1 {
                 best.list.iter_mut().for_each(|it| it.1 = false);
+                let others = children.iter().enumerate().filter(|it| it.0 != chosen);
+                let mut rest: Vec<_> = others.map(|it| Rest::Whole(it.1, negated)).collect();
+                rest.push(best.rest);
+                best.rest = Rest::All(rest);
             }
             Some(best)
         }
@@ -73,7 +106,9 @@ fn of_test<'r>(test: &'r Test, pivot: Option<&str>) -> Option<Signs<'r>> {
             Some(found) => needles(field, found, Where::Within, false),
             None => Some(present(field?)),
         },
-        Ask::Cidr(net) => Some(Signs { list: vec![(Sign::Net(field?, *net), true)], cost: 3.0 }),
+        Ask::Cidr(net) => {
+            Some(Signs { list: vec![(Sign::Net(field?, *net), true)], cost: 3.0, ..Signs::default() })
+        }
         Ask::Compare(..) | Ask::Field(_) | Ask::Time(..) => Some(present(field?)),
     }
 }
@@ -95,15 +130,15 @@ fn of_pattern<'r>(field: Option<&'r str>, pattern: &'r Pattern, pivot: Option<&s
 fn exact<'r>(field: &'r str, texts: &[&str], sure: bool, pivot: Option<&str>) -> Signs<'r> {
     let list: Vec<_> =
         texts.iter().map(|it| (Sign::Exact(field, fold(it).into_owned().into()), sure)).collect();
-    Signs { list, cost: if Some(field) == pivot { 0.1 } else { 1.0 } }
+    Signs { list, cost: if Some(field) == pivot { 0.1 } else { 1.0 }, ..Signs::default() }
 }
 
 fn present(field: &str) -> Signs<'_> {
-    Signs { list: vec![(Sign::Present(field), false)], cost: 300.0 }
+    Signs { list: vec![(Sign::Present(field), false)], cost: 300.0, ..Signs::default() }
 }
 
 fn needles(field: Option<&str>, found: Vec<String>, place: Where, sure: bool) -> Option<Signs<'_>> {
-    let mut signs = Signs { list: Vec::with_capacity(found.len()), cost: 0.0 };
+    let mut signs = Signs::default();
     for needle in found {
         let often = match needle.len() {
             0 => return None,
@@ -115,6 +150,11 @@ fn needles(field: Option<&str>, found: Vec<String>, place: Where, sure: bool) ->
         };
         // All texts of an event are more than one.
         signs.cost += if field.is_none() { often * 4.0 } else { often };
+        // All texts are looked at as one, so that where one begins and ends is not seen.
+        let (place, sure) = match field {
+            Some(_) => (place, sure),
+            None => (Where::Within, sure && place == Where::Within && !needle.contains(BETWEEN_TEXTS)),
+        };
         signs.list.push((Sign::Needle(field, fold(&needle).into_owned().into(), place), sure));
     }
     Some(signs)
