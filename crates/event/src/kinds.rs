@@ -124,6 +124,13 @@ impl Kind {
         self.service == INCIDENT_LOW.service
     }
 
+    /// Whether records of this kind tell that a detection rule fired: made by the sensor, of what peers
+    /// did.
+    #[must_use]
+    pub fn is_detection(&self) -> bool {
+        self.service == DETECTION_LOW.service
+    }
+
     /// Whether a field of this name may be set.
     #[must_use]
     pub fn declares(&self, field: &str) -> bool {
@@ -140,6 +147,18 @@ pub fn incident(severity: Severity) -> &'static Kind {
         Severity::Medium => &INCIDENT_MEDIUM,
         Severity::High => &INCIDENT_HIGH,
         Severity::Critical => &INCIDENT_CRITICAL,
+    }
+}
+
+/// The kind of record that tells of a detection by a rule of this level.
+#[must_use]
+pub fn detection(level: Severity) -> &'static Kind {
+    match level {
+        Severity::Informational => &DETECTION_INFORMATIONAL,
+        Severity::Low => &DETECTION_LOW,
+        Severity::Medium => &DETECTION_MEDIUM,
+        Severity::High => &DETECTION_HIGH,
+        Severity::Critical => &DETECTION_CRITICAL,
     }
 }
 
@@ -245,6 +264,7 @@ const fn before_dot(name: &'static str) -> &'static str {
 const INCIDENT_FIELDS: &[&str] = &[
     "CHANGE",
     "COUNT",
+    "DETECTIONS",
     "EVENTS",
     "FIRST",
     "ID",
@@ -261,6 +281,30 @@ const INCIDENT_FIELDS: &[&str] = &[
     "TARGETS",
     "TEST",
     "USERS",
+];
+
+/// What a detection says: the same at every level.
+const DETECTION_FIELDS: &[&str] = &[
+    "AUTHOR",
+    "COUNT",
+    "CORRELATION",
+    "EVENTS",
+    "FIGURE",
+    "GROUP",
+    "ID",
+    "LATE",
+    "LEVEL",
+    "LICENSE",
+    "PLACE",
+    "RAISES",
+    "REFERENCES",
+    "RULE_ID",
+    "SATURATED",
+    "SENTENCE",
+    "SERVICE",
+    "TAGS",
+    "TIME",
+    "TITLE",
 ];
 
 kinds! {
@@ -410,6 +454,16 @@ kinds! {
         (INCIDENT_FIELDS) "{SENTENCE}";
     INCIDENT_CRITICAL = 22001 "incident.critical" Housekeeping Critical
         (INCIDENT_FIELDS) "{SENTENCE}";
+    DETECTION_INFORMATIONAL = 22101 "detection.informational" Housekeeping Informational
+        (DETECTION_FIELDS) "{SENTENCE}";
+    DETECTION_LOW = 22101 "detection.low" Housekeeping Low
+        (DETECTION_FIELDS) "{SENTENCE}";
+    DETECTION_MEDIUM = 22101 "detection.medium" Housekeeping Medium
+        (DETECTION_FIELDS) "{SENTENCE}";
+    DETECTION_HIGH = 22101 "detection.high" Housekeeping High
+        (DETECTION_FIELDS) "{SENTENCE}";
+    DETECTION_CRITICAL = 22101 "detection.critical" Housekeeping Critical
+        (DETECTION_FIELDS) "{SENTENCE}";
 
     USER_0 = 99000 "user.0" Interact Medium "{src} did something that a module of your own reports";
     USER_1 = 99001 "user.1" Interact Medium "{src} did something that a module of your own reports";

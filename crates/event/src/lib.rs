@@ -15,5 +15,6 @@ pub use json::{escape_into, python_json, quoted};
 pub use kinds::{Intent, Kind, Ports, Severity};
 pub use python::bytes_literal;
 pub use record::{Endpoint, Event, Record, SELFTEST, Timestamp};
+pub use redact::is_secret;
 pub use tainted::Tainted;
 pub use value::Value;

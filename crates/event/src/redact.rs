@@ -21,6 +21,13 @@ const CARRIERS: &[&str] = &["BODY", "NTLM", "QUERY"];
 /// HTTP headers that carry secrets, in lower case.
 const HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization", "x-api-key"];
 
+/// Whether a field of this name, or of this dotted path, holds a secret.
+#[must_use]
+pub fn is_secret(path: &str) -> bool {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    SECRETS.contains(&name) || CARRIERS.contains(&name) || name.eq_ignore_ascii_case("cs-cookie")
+}
+
 impl Record {
     /// The same record with each secret replaced by what `conceal` makes of it; `None` empties it.
     /// Its fields stay, as consumers expect them.
@@ -48,6 +55,11 @@ fn concealed(text: &str, conceal: &dyn Fn(&str) -> Option<String>) -> Option<Box
             conceal_all(value, &|_| None);
         } else if name == "HEADERS" {
             conceal_headers(value);
+        } else if let ("GROUP", Value::Object(group)) = (name, &mut *value) {
+            // What a detection's group is made of, by the paths of fields.
+            for (_, value) in group.iter_mut().filter(|it| is_secret(it.0)) {
+                conceal_all(value, conceal);
+            }
         }
     }
     Some(python_json(&members.into()).into())

@@ -6,6 +6,7 @@
 mod benign;
 pub mod cli;
 pub mod config;
+mod detections;
 mod enrich;
 mod hex;
 mod ignore;

@@ -7,7 +7,8 @@ use serin_store::Reader;
 
 use super::{Sensor, fail};
 use crate::config::Dialect;
-use crate::incidents::READER;
+use crate::detections::READER as DETECTIONS;
+use crate::incidents::READER as INCIDENTS;
 use crate::outputs::{self, OutputStatus, State};
 
 /// Prints how each configured output is doing. Exit status 1 when one of them needs somebody.
@@ -38,7 +39,7 @@ fn read(sensor: &Sensor) -> anyhow::Result<Vec<OutputStatus>> {
     let last = reader.stats()?.last_seq;
     let mut saved = reader.readers()?;
     // No output.
-    saved.retain(|it| it.name != READER);
+    saved.retain(|it| it.name != INCIDENTS && it.name != DETECTIONS);
     let status = |name: &str, fresh: OutputStatus| {
         let Some(state) = saved.iter().find(|it| it.name == name) else { return fresh };
         let status = serde_json::from_str::<OutputStatus>(&state.status).unwrap_or(fresh);

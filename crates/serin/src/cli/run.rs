@@ -139,7 +139,8 @@ fn read_again(config: &Config) -> Vec<PathBuf> {
         None => VENDOR_FILES.iter().map(PathBuf::from).filter(|it| it.exists()).collect(),
     };
     let looked_up = config.enrich.databases.0.iter().map(PathBuf::from).chain(vendors);
-    let own = config.file.iter().chain(&config.rule_files).cloned().chain(looked_up);
+    let detection = crate::detections::library::paths(&config.detection);
+    let own = config.file.iter().chain(&config.rule_files).cloned().chain(looked_up).chain(detection);
     own.chain(folders.map(PathBuf::from)).chain(certificates).chain(outputs).collect()
 }
 

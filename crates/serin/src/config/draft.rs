@@ -18,6 +18,7 @@ use super::{
     Catalogue, Config, Dialect, Disk, Honeycreds, Ignore, honeycreds, ignore, json, native, opencanary,
     rules, toml,
 };
+use crate::detections::settings as detections;
 use crate::outputs::sharing::respect;
 
 /// Ports below this one need privileges; the demo profile moves them up.
@@ -163,47 +164,64 @@ impl Draft {
         let heartbeat = self.gather(heartbeat);
         let selftest = self.gather(selftest::Settings::read(&conf));
         let incidents = self.gather(crate::incidents::settings::Settings::read(&conf));
+        let detection = self.detection(&conf);
         let listen = self.listen(device.as_ref());
         let ports = self.services();
         let console_at = console.and_then(|it| it.listen.0).filter(|it| self.has_room(*it, &listen, &ports));
         self.consequences(device.as_ref());
         self.notes.sort_by(|a, b| a.place.cmp(&b.place));
-        let sections =
-            device.zip(limits).zip(store.zip(run)).zip(heartbeat.zip(selftest).zip(enrich.zip(incidents)));
+        let sections = device
+            .zip(limits)
+            .zip(store.zip(run))
+            .zip(heartbeat.zip(selftest).zip(enrich.zip(incidents).zip(detection)));
         match sections {
-            Some((((device, limits), (store, run)), ((heartbeat, selftest), (enrich, incidents))))
-                if self.complaints.is_empty() =>
-            {
-                Ok(Config {
-                    file: self.file,
-                    dialect: self.dialect,
-                    services: self.conf,
-                    node_id: device.node_id,
-                    hostname: device.hostname,
-                    listen,
-                    ignore,
-                    rules: harmless.rules,
-                    rule_files: harmless.files,
-                    patterns: harmless.patterns,
-                    enrich,
-                    honeycreds,
-                    outputs,
-                    console: console_at,
-                    limits: limits.into(),
-                    store: store.into(),
-                    run: run.into(),
-                    incidents,
-                    heartbeat,
-                    selftest_every: selftest.every,
-                    notes: self.notes,
-                })
-            }
+            Some((
+                ((device, limits), (store, run)),
+                ((heartbeat, selftest), ((enrich, incidents), detection)),
+            )) if self.complaints.is_empty() => Ok(Config {
+                file: self.file,
+                dialect: self.dialect,
+                services: self.conf,
+                node_id: device.node_id,
+                hostname: device.hostname,
+                listen,
+                ignore,
+                rules: harmless.rules,
+                rule_files: harmless.files,
+                patterns: harmless.patterns,
+                enrich,
+                honeycreds,
+                outputs,
+                console: console_at,
+                limits: limits.into(),
+                store: store.into(),
+                run: run.into(),
+                incidents,
+                detection,
+                heartbeat,
+                selftest_every: selftest.every,
+                notes: self.notes,
+            }),
             _ => {
                 self.complaints.sort_by(|a, b| a.place.cmp(&b.place));
                 self.complaints.dedup();
                 Err(Complaints { file: self.file, list: self.complaints, notes: self.notes })
             }
         }
+    }
+
+    /// What the operator decides about detection. Rules are not read here: a bad one stops nothing.
+    fn detection(&mut self, conf: &Conf) -> Option<detections::Settings> {
+        let settings = self.gather(detections::Settings::read(conf))?;
+        let missing = settings.rules.0.iter().filter(|it| !Path::new(it).exists());
+        let missing: Vec<_> = missing.map(|it| ("detection.rules", format!("there is no {it}"))).collect();
+        let odd = settings.placeholders.0.iter().filter(|it| !it.contains('='));
+        let odd = odd.map(|it| ("detection.placeholders", format!("{it:?} is not NAME=value,value")));
+        let wrongs: Vec<_> = missing.into_iter().chain(odd).collect();
+        for (key, text) in &wrongs {
+            self.complain(key, text.clone());
+        }
+        wrongs.is_empty().then_some(settings)
     }
 
     /// What the whole amounts to and may not be meant.

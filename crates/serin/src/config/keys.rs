@@ -176,6 +176,7 @@ fn about_sensor(section: &str) -> &'static str {
         "limits" => "What peers may use up.",
         "store" => "Where and for how long events are kept.",
         "incidents" => "What of the events is told to people, and when.",
+        "detection" => "Sigma rules on events.",
         "run" => "How the process runs.",
         "ip" => "Whom to ignore.",
         "rules" => "Rules in files of their own.",

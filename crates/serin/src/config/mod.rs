@@ -91,6 +91,8 @@ pub struct Config {
     pub store: sensor::Store,
     /// What of the events is told to people, and when.
     pub(crate) incidents: crate::incidents::settings::Settings,
+    /// Which detection rules there are, and what becomes of what they find.
+    pub(crate) detection: crate::detections::settings::Settings,
     /// How the process runs.
     pub run: sensor::Run,
     /// Signs of life.

@@ -201,12 +201,13 @@ pub(crate) mod selftest {
 }
 
 /// All settings of the sensor, section by section.
-pub(crate) const KEYS: [&[Key]; 11] = [
+pub(crate) const KEYS: [&[Key]; 12] = [
     device::Settings::KEYS,
     console::Settings::KEYS,
     limits::Settings::KEYS,
     store::Settings::KEYS,
     crate::incidents::settings::Settings::KEYS,
+    crate::detections::settings::Settings::KEYS,
     run::Settings::KEYS,
     heartbeat::Settings::KEYS,
     selftest::Settings::KEYS,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serin_event::{Intent, Record, Timestamp};
+use serin_event::{Intent, Record, Severity, Timestamp};
 
 use super::clock::Clock;
 use super::correlate::{Finding, Memory, Ties, credentials};
@@ -18,7 +18,7 @@ use super::notice::{Change, Notice};
 use super::rate::Rate;
 use super::rule::Rule;
 use super::settings::Settings;
-use super::touch::{Sort, Touch, sort};
+use super::touch::{Found, Sort, Touch, sort};
 use crate::enrich::About;
 
 /// What is to be written, all of it together.
@@ -146,7 +146,29 @@ impl Engine {
         match sort(record) {
             Sort::Own => {}
             Sort::Suppressed => self.totals.suppressed += 1,
+            Sort::Detection(found) => self.take_detection(record, &found),
             Sort::Touch(touch) => self.take_touch(&touch),
+        }
+    }
+
+    /// Puts what a detection rule found to the incident of its events, or opens one for it.
+    fn take_detection(&mut self, record: &Record, found: &Found) {
+        let at = self.kept.clock.now();
+        let is_it = |it: &&Incident| {
+            let of_source = found.source.is_some() && it.source() == found.source;
+            let of_service = found.service.as_ref().is_none_or(|name| it.services.contains(name));
+            it.ends_at(&self.settings) > at
+                && ((of_source && of_service) || found.events.iter().any(|event| it.holds(*event)))
+        };
+        let seq = match self.open.values().rfind(is_it).map(|it| it.seq) {
+            Some(seq) => seq,
+            // A rule that decides nothing, or that tells of nothing to act on, alarms nobody by itself.
+            None if found.raises_to.is_none_or(|it| it == Severity::Informational) => return,
+            None => self.begin(&Touch::of_detection(record, found), at),
+        };
+        if let Some(incident) = self.open.get_mut(&seq) {
+            incident.detected(&found.title, found.raises_to);
+            self.changed.insert(seq);
         }
     }
 

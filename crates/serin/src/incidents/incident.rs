@@ -71,6 +71,9 @@ pub(super) struct Incident {
     /// Whose bait credentials were used.
     pub(super) bait: Option<String>,
     pub(super) labels: Vec<String>,
+    /// The titles of detection rules that fired on it.
+    #[serde(default)]
+    detections: Vec<String>,
     samples: Vec<String>,
     events: Vec<u64>,
     /// By what further events find it.
@@ -108,6 +111,7 @@ impl Incident {
             password_prints: Vec::new(),
             bait: None,
             labels: Vec::new(),
+            detections: Vec::new(),
             samples: Vec::new(),
             events: Vec::new(),
             keys: vec![key],
@@ -184,10 +188,22 @@ impl Incident {
         note_all(&mut self.user_prints, other.user_prints, PRINTS);
         note_all(&mut self.password_prints, other.password_prints, PRINTS);
         note_all(&mut self.labels, other.labels, LABELS);
+        note_all(&mut self.detections, other.detections, DETECTIONS);
         note_all(&mut self.samples, other.samples, SAMPLES);
         note_all(&mut self.events, other.events, EVENTS);
         note_all(&mut self.keys, other.keys, KEYS);
         self.events.sort_unstable();
+    }
+
+    /// Notes that a detection rule fired on it, which may make it worse.
+    pub(super) fn detected(&mut self, title: &str, raises_to: Option<Severity>) {
+        self.severity = self.severity.max(raises_to.unwrap_or(self.severity));
+        note(&mut self.detections, title.to_owned(), DETECTIONS);
+    }
+
+    /// Whether this event is one of those that are noted.
+    pub(super) fn holds(&self, event: u64) -> bool {
+        self.events.contains(&event)
     }
 
     /// Notes that a rule ties it together. Whether that is new.
@@ -300,6 +316,7 @@ impl Incident {
             users: self.users.clone(),
             passwords: self.passwords.clone(),
             labels: self.labels.clone(),
+            detections: self.detections.clone(),
             samples: self.samples.clone(),
             events: self.events.clone(),
             test: false,
@@ -425,6 +442,7 @@ const NAMES: usize = 10;
 /// Users, and passwords, that are told apart.
 const PRINTS: usize = 64;
 const LABELS: usize = 8;
+const DETECTIONS: usize = 16;
 const SAMPLES: usize = 5;
 const EVENTS: usize = 20;
 /// Further events beyond these keys find no way to it, and open one of their own.

@@ -67,6 +67,8 @@ pub(crate) struct Notice {
     pub(crate) passwords: Vec<String>,
     /// Benign patterns that it matches: `nessus`.
     pub(crate) labels: Vec<String>,
+    /// The titles of detection rules that fired on it.
+    pub(crate) detections: Vec<String>,
     /// The sentences of its first events.
     pub(crate) samples: Vec<String>,
     /// The numbers of its events, the first ones.
@@ -96,6 +98,7 @@ impl Notice {
             users: Vec::new(),
             passwords: Vec::new(),
             labels: Vec::new(),
+            detections: Vec::new(),
             samples: Vec::new(),
             events: Vec::new(),
             test: true,
@@ -163,6 +166,7 @@ impl Notice {
             users: texts("USERS"),
             passwords: texts("PASSWORDS"),
             labels: texts("LABELS"),
+            detections: texts("DETECTIONS"),
             samples: texts("SAMPLES"),
             events: list("EVENTS").iter().filter_map(Json::as_u64).collect(),
             test: data.get("TEST") == Some(&json!(true)),
@@ -179,6 +183,7 @@ impl Notice {
         Event::new(kinds::incident(self.severity))
             .with("CHANGE", self.change.name())
             .with("COUNT", number(self.count))
+            .with("DETECTIONS", texts(&self.detections))
             .with("EVENTS", Value::List(self.events.iter().map(|it| number(*it)).collect()))
             .with("FIRST", self.first.rfc3339())
             .with("ID", self.id.clone())
@@ -243,6 +248,7 @@ mod tests {
             users: vec!["root".into(), "\u{e9}".into()],
             passwords: vec!["a\"b".into()],
             labels: vec!["nessus".into()],
+            detections: vec!["Somebody is in".into()],
             samples: vec!["one".into()],
             events: vec![7, 8, 9],
             test: false,

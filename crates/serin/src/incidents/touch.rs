@@ -33,12 +33,48 @@ pub(super) enum Sort<'a> {
     Own,
     /// An ignore rule says that nobody is to be told.
     Suppressed,
+    /// A detection rule fired.
+    Detection(Found),
     /// Somebody did something.
     Touch(Touch<'a>),
 }
 
+/// What a detection rule found.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) title: String,
+    /// What it makes of the incident, where the rule is one that decides that.
+    pub(super) raises_to: Option<Severity>,
+    pub(super) source: Option<IpAddr>,
+    /// Where it is about a single event.
+    pub(super) service: Option<String>,
+    pub(super) events: Vec<u64>,
+}
+
+impl Found {
+    fn of(record: &Record) -> Self {
+        let data: Json = serde_json::from_str(&record.logdata).unwrap_or_default();
+        let text = |name: &str| data.get(name).and_then(Json::as_str).unwrap_or_default();
+        let is = |name: &str| data.get(name) == Some(&Json::Bool(true));
+        let events = data.get("EVENTS").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+        Self {
+            title: text("TITLE").chars().take(TITLE).collect(),
+            raises_to: is("RAISES").then(|| record.severity()),
+            source: record.source.host,
+            service: Some(text("SERVICE")).filter(|it| !it.is_empty()).map(shorten),
+            events: events.iter().filter_map(Json::as_u64).collect(),
+        }
+    }
+}
+
+/// Sigma's longest title.
+const TITLE: usize = 256;
+
 /// Sorts a record.
 pub(super) fn sort(record: &Record) -> Sort<'_> {
+    if record.kind.is_detection() {
+        return Sort::Detection(Found::of(record));
+    }
     if record.kind.is_incident() || record.intent() == Intent::Housekeeping || record.is_selftest() {
         return Sort::Own;
     }
@@ -49,6 +85,20 @@ pub(super) fn sort(record: &Record) -> Sort<'_> {
 }
 
 impl<'a> Touch<'a> {
+    /// A detection that belongs to no incident yet.
+    pub(super) fn of_detection(record: &'a Record, found: &Found) -> Self {
+        Self {
+            record,
+            service: found.service.clone().map_or(Cow::Borrowed("several"), Cow::Owned),
+            intent: Intent::Interact,
+            severity: record.severity(),
+            weight: 1,
+            user: None,
+            password: None,
+            labels: Vec::new(),
+        }
+    }
+
     fn of(record: &'a Record, lowered: bool) -> Self {
         let intent = record.intent();
         let shared = record.kind.service == kinds::CONNECTION_TOUCHED.service;

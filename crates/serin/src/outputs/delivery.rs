@@ -57,6 +57,10 @@ settings! { "delivery" {
     /// What it gets: every event, or incidents alone (what a person is told), or both. By default
     /// chats, mail and pagers get incidents and everything else gets events.
     send: Send = Send::Default;
+    /// Whether it gets detections as well, where it gets events: records of their own (logtype 22101) that
+    /// name the rule that fired, and on what. By default it does not, since a SIEM with rules of its own
+    /// would find everything twice.
+    detections: bool = false;
     /// Leaves out what matters less: informational, low, medium, high or critical.
     min_severity: Level = Level(Severity::Informational);
     /// Leaves out what does not belong to these services; empty: takes all.
@@ -117,6 +121,7 @@ pub(super) struct Policy {
     /// Whether the type alerts people, who never get what the sensor says of itself.
     alerts: bool,
     min_severity: Severity,
+    detections: bool,
     services: Vec<String>,
     passwords: Passwords,
     /// For [`Passwords::Hmac`].
@@ -148,6 +153,7 @@ impl Policy {
             carries,
             alerts: output.carries == Carries::Incidents,
             min_severity: settings.min_severity.0,
+            detections: settings.detections,
             services: settings.services.0,
             passwords,
             key: (passwords == Passwords::Hmac).then(|| hmac::Key::new(hmac::HMAC_SHA256, &key())),
@@ -165,6 +171,9 @@ impl Policy {
         }
         if record.kind.is_incident() {
             return self.carries != Carries::Events;
+        }
+        if record.kind.is_detection() {
+            return self.carries != Carries::Incidents && self.detections;
         }
         let of_sensor = record.kind.intent == Intent::Housekeeping;
         let of_service =
@@ -196,9 +205,14 @@ mod tests {
     use crate::outputs::by_name;
 
     fn policy(settings: &[(&str, &str)]) -> Policy {
+        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, json!(value))).collect();
+        policy_of(&settings)
+    }
+
+    fn policy_of(settings: &[(&str, Value)]) -> Policy {
         let mut conf = Conf::new();
         for (key, value) in settings {
-            conf.set(format!("delivery.{key}"), *value);
+            conf.set(format!("delivery.{key}"), value.clone());
         }
         Policy::new(by_name("file").unwrap(), &conf, || b"key".to_vec()).unwrap()
     }
@@ -214,6 +228,9 @@ mod tests {
     fn each_output_gets_what_it_asked_for() {
         let incident = Record::of(&Event::new(&kinds::INCIDENT_HIGH), Timestamp(0), 0, "node");
         let started = Record::of(&Event::saying(&kinds::MESSAGE, "x"), Timestamp(0), 0, "node");
+        let detection = Record::of(&Event::new(&kinds::DETECTION_HIGH), Timestamp(0), 0, "node");
+        assert!(!policy(&[]).wants(&detection));
+        assert!(policy_of(&[("detections", json!(true))]).wants(&detection));
         let all = |policy: &Policy| [&login(), &incident, &started].map(|it| policy.wants(it));
         assert_eq!(all(&policy(&[])), [true, false, true]);
         assert_eq!(all(&policy(&[("send", "incidents")])), [false, true, false]);

@@ -25,6 +25,7 @@ use super::privileges;
 use super::sensor::{CONSOLE, Sensor, Unavailable};
 use super::teller::Teller;
 use crate::config::{Complaints, Config, search};
+use crate::detections::Detections;
 use crate::incidents::{Change, Incidents};
 use crate::outputs::health::Watch;
 use crate::outputs::manager::Manager;
@@ -41,6 +42,7 @@ pub(crate) struct Running {
     reload: Reload,
     config: Config,
     sensor: Sensor,
+    detections: Detections,
     incidents: Incidents,
     outputs: Manager,
     journal: Journal,
@@ -88,6 +90,8 @@ impl Running {
         });
         let config_changed = config.file.as_deref().and_then(modified);
         let rules_changed = search::rules_changed(&config.rule_files);
+        let detections =
+            Detections::start(&config.detection, &config.node_id, journal.clone(), sensor.metrics.clone());
         let incidents = Incidents::start(
             &config.incidents,
             &config.node_id,
@@ -100,6 +104,7 @@ impl Running {
             reload,
             config,
             sensor,
+            detections,
             incidents,
             outputs,
             journal,
@@ -409,6 +414,7 @@ impl Running {
         let later = self.config.at_next_start(&config);
         let console = self.console_problem();
         self.unavailable = self.sensor.reload(&config).await.into_iter().chain(console).collect();
+        self.detections.set(&config.detection, &config.node_id);
         self.incidents.set(&config.incidents, &config.node_id, self.sensor.enricher.hook());
         self.outputs.reload(&config.outputs, &self.journal).await;
         self.rules_changed = search::rules_changed(&config.rule_files);
@@ -466,6 +472,7 @@ impl Running {
             self.sensor.stop().await;
             self.teller.finish().await;
             self.journal.flush().await;
+            self.detections.stop().await;
             self.incidents.stop().await;
             self.outputs.stop().await;
             self.journal.stop().await;

@@ -227,6 +227,7 @@ fn rows(notice: &Notice, record: &Record) -> Vec<Row> {
         push(&mut rows, "Last seen", last);
     }
     push(&mut rows, "Labels", list(&notice.labels));
+    push(&mut rows, "Rules", list(&notice.detections));
     push(&mut rows, "Sensor", shown(&record.node_id, VALUE_MAX));
     rows
 }

@@ -54,7 +54,7 @@ impl<'a> Facts<'a> {
     /// The decoy that was touched.
     pub(super) fn service(&self) -> String {
         match self.record.kind.service {
-            "connection" | "incident" => self.text("SERVICE").unwrap_or_default(),
+            "connection" | "incident" | "detection" => self.text("SERVICE").unwrap_or_default(),
             service => service.to_owned(),
         }
     }

@@ -94,7 +94,12 @@ fn class(kind: &Kind) -> Option<(u32, u32)> {
         | "incident.low"
         | "incident.medium"
         | "incident.high"
-        | "incident.critical" => (DETECTION_FINDING, OTHER),
+        | "incident.critical"
+        | "detection.informational"
+        | "detection.low"
+        | "detection.medium"
+        | "detection.high"
+        | "detection.critical" => (DETECTION_FINDING, OTHER),
         "user.0" | "user.1" | "user.2" | "user.3" | "user.4" | "user.5" | "user.6" | "user.7" | "user.8"
         | "user.9" => (NETWORK_ACTIVITY, OTHER),
         _ => return None,
@@ -354,13 +359,14 @@ fn about_finding(facts: &Facts<'_>, event: &mut Map<String, Value>) {
         let text = facts.text(name)?;
         text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
     };
-    let rule = facts.text("RULE").unwrap_or_default();
+    // An incident's, or a detection's.
+    let rule = facts.text("RULE").or_else(|| facts.text("TITLE")).unwrap_or_default();
     let finding = json!({
         "uid": facts.text("ID").unwrap_or_else(|| event_id(record)),
         "title": record.sentence(),
-        "analytic": { "type_id": 1, "name": rule },
-        "first_seen_time": time("FIRST"),
-        "last_seen_time": time("LAST"),
+        "analytic": { "type_id": 1, "name": rule, "uid": facts.text("RULE_ID") },
+        "first_seen_time": time("FIRST").or_else(|| time("TIME")),
+        "last_seen_time": time("LAST").or_else(|| time("TIME")),
     });
     let targets = facts.texts("TARGETS");
     let evidences: Vec<_> = if targets.is_empty() {
@@ -425,6 +431,9 @@ mod tests {
 
     #[test]
     fn a_finding_tells_rule_and_time() {
+        let event = encode(&record(&kinds::DETECTION_HIGH));
+        assert_eq!(event["finding_info"]["analytic"]["name"], "Somebody is in");
+        assert_eq!(event["finding_info"]["last_seen_time"], json!(1_795_296_991_777_i64));
         let event = encode(&record(&kinds::INCIDENT_HIGH));
         let finding = &event["finding_info"];
         assert_eq!(finding["analytic"], json!({ "type_id": 1, "name": "brute-force" }));

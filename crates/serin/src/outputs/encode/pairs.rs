@@ -59,7 +59,7 @@ fn cef_pairs(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     let custom = [
         ("cs1", "cs1Label", "password", facts.password()),
         ("cs2", "cs2Label", "command", command(facts)),
-        ("cs3", "cs3Label", "rule", facts.text("RULE").filter(|_| record.kind.is_incident())),
+        ("cs3", "cs3Label", "rule", rule(facts)),
         ("cs4", "cs4Label", "labels", Some(facts.tags().join(",")).filter(|it| !it.is_empty())),
         ("cs5", "cs5Label", "honeycred", record.honeycred.map(|it| it.to_string())),
         ("cs6", "cs6Label", "client", facts.text("HASSH").or_else(|| facts.text("JA4"))),
@@ -109,7 +109,7 @@ fn leef_pairs(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     pair("password", facts.password());
     pair("command", command(facts));
     pair("fileName", facts.text("FILENAME"));
-    pair("rule", facts.text("RULE").filter(|_| record.kind.is_incident()));
+    pair("rule", rule(facts));
     pair("labels", Some(facts.tags().join(",")).filter(|it| !it.is_empty()));
     pair("honeycred", record.honeycred.map(|it| it.to_string()));
     pair("logtype", Some(record.kind.logtype.to_string()));
@@ -173,6 +173,15 @@ fn leef_value(text: &str) -> String {
         }
     }
     value
+}
+
+/// What made an incident one, or the rule that fired.
+fn rule(facts: &Facts<'_>) -> Option<String> {
+    let kind = facts.record.kind;
+    facts
+        .text("RULE")
+        .filter(|_| kind.is_incident())
+        .or_else(|| facts.text("TITLE").filter(|_| kind.is_detection()))
 }
 
 #[cfg(test)]

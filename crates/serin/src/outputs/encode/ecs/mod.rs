@@ -99,7 +99,8 @@ impl Document {
     fn about_event(&mut self, facts: &Facts<'_>, mapping: &Mapping) {
         let record = facts.record;
         let time = record.time.rfc3339();
-        let of_sensor = record.kind.intent == Intent::Housekeeping && !record.kind.is_incident();
+        let told = record.kind.is_incident() || record.kind.is_detection();
+        let of_sensor = record.kind.intent == Intent::Housekeeping && !told;
         self.set("@timestamp", json!(time));
         self.set("event.created", json!(time));
         self.set("ecs.version", json!(VERSION));

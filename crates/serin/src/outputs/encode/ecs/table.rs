@@ -160,7 +160,33 @@ const INCIDENT: Mapping = Mapping {
         ("PORTS", "opencanary.incident.ports"),
         ("TARGETS", "opencanary.incident.targets"),
         ("EVENTS", "opencanary.incident.events"),
+        ("DETECTIONS", "opencanary.incident.detections"),
         ("USERS", "related.user"),
+    ],
+    ..SENSOR
+};
+const DETECTION: Mapping = Mapping {
+    category: &["intrusion_detection"],
+    action: "detection",
+    fields: &[
+        ("TITLE", "rule.name"),
+        ("RULE_ID", "rule.id"),
+        ("AUTHOR", "rule.author"),
+        ("LICENSE", "rule.license"),
+        ("REFERENCES", "rule.reference"),
+        ("TIME", "event.start"),
+        ("ID", "opencanary.detection.id"),
+        ("COUNT", "opencanary.detection.count"),
+        ("CORRELATION", "opencanary.detection.correlation"),
+        ("EVENTS", "opencanary.detection.events"),
+        ("FIGURE", "opencanary.detection.figure"),
+        ("GROUP", "opencanary.detection.group"),
+        ("LATE", "opencanary.detection.late"),
+        ("LEVEL", "opencanary.detection.level"),
+        ("PLACE", "opencanary.detection.place"),
+        ("RAISES", "opencanary.detection.raises"),
+        ("SATURATED", "opencanary.detection.saturated"),
+        ("TAGS", "opencanary.detection.tags"),
     ],
     ..SENSOR
 };
@@ -384,6 +410,11 @@ pub(super) fn row(kind: &Kind) -> Option<Mapping> {
         | "incident.medium"
         | "incident.high"
         | "incident.critical" => INCIDENT,
+        "detection.informational"
+        | "detection.low"
+        | "detection.medium"
+        | "detection.high"
+        | "detection.critical" => DETECTION,
         "user.0" | "user.1" | "user.2" | "user.3" | "user.4" | "user.5" | "user.6" | "user.7" | "user.8"
         | "user.9" => Mapping { action: "user-module", ..OTHER },
         _ => return None,
