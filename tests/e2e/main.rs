@@ -7,6 +7,7 @@ mod benign;
 mod captured;
 mod commands;
 mod crash;
+mod detections;
 mod detectors;
 mod files;
 mod ignore;

@@ -6,6 +6,7 @@ mod ignore;
 mod incidents;
 pub mod opencanaryd;
 mod outputs;
+mod rules;
 mod run;
 mod selftest;
 mod tail;
@@ -100,6 +101,11 @@ enum Command {
     Outputs {
         #[command(subcommand)]
         command: OutputsCommand,
+    },
+    /// Detection rules: which there are, what is wrong with some, what they would find.
+    Rules {
+        #[command(subcommand)]
+        command: rules::Command,
     },
     /// Let the running sensor try all its services and outputs.
     Selftest {
@@ -214,6 +220,7 @@ pub fn main() -> ExitCode {
         Some(Command::Ignore { command: IgnoreCommand::Test(arguments) }) => {
             ignore::test(&arguments, &mut out)
         }
+        Some(Command::Rules { command }) => rules::run(&command, &mut out),
         Some(Command::Incidents(arguments)) => incidents::incidents(&arguments, &mut out),
         Some(Command::Outputs { command: OutputsCommand::Status { sensor, json } }) => {
             outputs::status(&sensor, json, &mut out)

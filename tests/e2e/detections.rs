@@ -1,0 +1,187 @@
+//! Detection rules at work: what fires is in the store once, whatever happens in between.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use serin_store::{IncidentQuery, Query, Reader};
+use serin_tests::{Sensor, Setup, Talk, eventually, serin};
+
+fn log_in(sensor: &Sensor, user: &str) {
+    let mut talk = Talk::to(sensor.port("ftp"));
+    talk.until("220 ");
+    talk.say(format!("USER {user}\r\nPASS s3cret-pw\r\n"));
+    talk.until("530 ");
+}
+
+fn connect(sensor: &Sensor) {
+    let mut talk = Talk::to(sensor.port("ssh"));
+    talk.until("SSH-2.0-");
+}
+
+/// What was detected so far, in order.
+fn detections(sensor: &Sensor) -> Vec<Value> {
+    let Ok(reader) = Reader::open(sensor.state().join("serin.db")) else { return Vec::new() };
+    let records = reader.query(&Query { logtypes: vec![22101], limit: 100_000, ..Query::default() });
+    let records = records.expect("a store");
+    records.iter().map(|it| serde_json::from_str(&it.logdata).expect("JSON")).collect()
+}
+
+/// Waits for a detection of this title.
+#[track_caller]
+fn detected(sensor: &Sensor, title: &str) -> Value {
+    let is_it = |it: &Value| it["TITLE"] == title;
+    eventually(title, || detections(sensor).into_iter().find(is_it))
+}
+
+fn rule(title: &str, level: &str, selection: &str) -> String {
+    format!(
+        "title: {title}\nlogsource:\n    category: application\n    product: opencanary\nlevel: {level}\n\
+         detection:\n    selection:\n        {selection}\n    condition: selection\n"
+    )
+}
+
+#[test]
+fn the_four_rules_of_the_mission_fire() {
+    let sensor = Setup::of(&["ssh", "httpproxy"]).start();
+    let started = detected(&sensor, "OpenCanary HTTPPROXY Service Started");
+    assert_eq!(started["LEVEL"], "informational");
+    for _ in 0..5 {
+        connect(&sensor);
+    }
+    let one = detected(&sensor, "OpenCanary - SSH New Connection Attempt");
+    assert_eq!((&one["LEVEL"], &one["CORRELATION"]), (&json!("high"), &json!(false)));
+    let many = detected(&sensor, "OpenCanary - Multiple SSH connection attempts from single IP");
+    assert_eq!((&many["LEVEL"], &many["CORRELATION"]), (&json!("medium"), &json!(true)));
+    assert_eq!(many["GROUP"], json!({ "src_host": "127.0.0.1" }));
+    assert_eq!(many["EVENTS"].as_array().map(Vec::len), Some(5), "{many}");
+    assert_eq!(many["AUTHOR"], "Serin contributors");
+    let mut talk = Talk::to(sensor.port("httpproxy"));
+    talk.say("GET http://intranet/ HTTP/1.1\r\nHost: intranet\r\nProxy-Authorization: Basic dTpw\r\n\r\n");
+    talk.until("407");
+    assert_eq!(detected(&sensor, "OpenCanary HTTPPROXY Login Attempt")["LEVEL"], "high");
+    // Five connections fired the first rule five times; it was told once.
+    let firsts = detections(&sensor).into_iter().filter(|it| it["TITLE"] == one["TITLE"]).count();
+    assert_eq!(firsts, 1);
+}
+
+#[test]
+fn correlations_outlive_a_kill_and_nothing_is_told_twice() {
+    let mut sensor = Setup::of(&["ssh"]).start();
+    let title = "OpenCanary - Multiple SSH connection attempts from single IP";
+    for _ in 0..4 {
+        connect(&sensor);
+    }
+    let _ = sensor.wait_for(4000, 4);
+    let _ = detected(&sensor, "OpenCanary - SSH New Connection Attempt");
+    sensor.crash();
+    sensor.start();
+    assert!(detections(&sensor).iter().all(|it| it["TITLE"] != title));
+    connect(&sensor);
+    assert_eq!(detected(&sensor, title)["EVENTS"].as_array().map(Vec::len), Some(5));
+    for _ in 0..2 {
+        sensor.crash();
+        sensor.start();
+        connect(&sensor);
+    }
+    let _ = sensor.wait_for(4000, 7);
+    sensor.stop();
+    let mut titles: Vec<_> = detections(&sensor).iter().map(|it| it["TITLE"].to_string()).collect();
+    titles.retain(|it| !it.contains("Sensor"));
+    titles.sort();
+    let told = titles.len();
+    titles.dedup();
+    assert_eq!(titles.len(), told, "something was told twice: {titles:#?}");
+}
+
+#[test]
+fn rules_of_ones_own_alarm_and_bad_ones_stop_nothing() {
+    let setup = Setup::of(&["ftp"]);
+    let folder = setup.folder().join("rules");
+    fs::create_dir_all(folder.join("deep")).expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("a file");
+    write("deep/crown.yml", &rule("Crown jewels", "critical", "logdata.USERNAME: crown*"));
+    write("bad.yml", &rule("Half a rule", "high", "logdata.USERNAME|nosuch: x"));
+    let path = folder.to_str().expect("a path");
+    let sensor = setup.with("detection.rules", json!([path])).start();
+    log_in(&sensor, "crown-prince");
+    let found = detected(&sensor, "Crown jewels");
+    assert_eq!((&found["LEVEL"], &found["SERVICE"]), (&json!("critical"), &json!("ftp")));
+    let words = found["SENTENCE"].as_str().expect("a sentence");
+    assert_eq!(words, "Crown jewels: 127.0.0.1 tried to log in to FTP as crown-prince");
+    let incident = eventually("a critical incident", || {
+        let reader = Reader::open(sensor.state().join("serin.db")).ok()?;
+        let all = reader.incidents(&IncidentQuery::default()).ok()?;
+        all.into_iter().find(|it| it.severity.name() == "critical")
+    });
+    let notice: Value = serde_json::from_str(&incident.notice).expect("JSON");
+    assert!(notice.to_string().contains("Crown jewels"), "{notice}");
+
+    let check = serin(sensor.folder(), &["rules", "check", path]);
+    assert_eq!(check.status, 1, "{check:?}");
+    assert!(check.out.contains("bad.yml:8: refused: "), "{check:?}");
+    assert!(check.out.contains("1 rules and 0 correlations can be used, 1 are refused"), "{check:?}");
+    assert!(sensor.said().contains("1 detection rules are not used"), "{}", sensor.said());
+    fs::remove_file(folder.join("bad.yml")).expect("a file");
+    assert_eq!(serin(sensor.folder(), &["rules", "check", path]).status, 0);
+
+    // A rule that comes later is taken without a restart.
+    write("later.yml", &rule("Later", "high", "logdata.USERNAME: late"));
+    eventually("the later rule", || {
+        log_in(&sensor, "late");
+        detections(&sensor).into_iter().find(|it| it["TITLE"] == "Later")
+    });
+}
+
+#[test]
+fn an_output_gets_detections_where_it_asks_for_them() {
+    let setup = Setup::of(&["ftp"]);
+    let (with, without) = (setup.folder().join("with.log"), setup.folder().join("without.log"));
+    let file = |path: &std::path::Path, detections: bool| json!({ "type": "file", "path": path.to_str().expect("a path"), "detections": detections });
+    let sensor = setup.output("with", file(&with, true)).output("without", file(&without, false)).start();
+    log_in(&sensor, "root");
+    let line = eventually("a detection in the file", || {
+        let text = fs::read_to_string(&with).ok()?;
+        let lines = text.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        lines.into_iter().find(|it| it["logtype"] == 22101 && it["src_host"] == "127.0.0.1")
+    });
+    assert_eq!(line["logdata"]["RULE_ID"].as_str().map(str::len), Some(36), "{line}");
+    assert!(!line.to_string().contains("s3cret-pw"), "{line}");
+    let text = fs::read_to_string(&without).expect("a log");
+    assert!(text.contains("\"logtype\": 2000") && !text.contains("22101"), "{text}");
+}
+
+#[test]
+fn a_log_of_opencanary_is_replayed_with_evidence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let line = |second: u32, more: &str| {
+        format!(
+            r#"{{"dst_host": "10.0.0.9", "dst_port": 22, "local_time": "x", "logdata": {{"SESSION": "1"}}, "logtype": 4000, "node_id": "n", "src_host": "10.0.0.5", "src_port": 4, "utc_time": "2026-11-22 10:00:{second:02}.000000"{more}}}"#
+        )
+    };
+    let mut log: Vec<_> = (0..5).map(|it| line(it, "")).collect();
+    log.insert(2, "no event".to_owned());
+    log.push(line(59, r#", "ticket": "T-1""#));
+    fs::write(folder.path().join("canary.log"), log.join("\n")).expect("a file");
+    let outcome = serin(folder.path(), &["rules", "test", "canary.log", "--json"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let found: Vec<Value> =
+        outcome.out.lines().map(|it| serde_json::from_str(it).expect("an object")).collect();
+    let single: Vec<_> = found.iter().filter(|it| it["correlation"] == false).collect();
+    assert_eq!(single.len(), 6, "{found:#?}");
+    assert_eq!(single[0]["event_ids"], json!([1]));
+    assert_eq!(single[5]["ticket"], "T-1");
+    let many: Vec<_> =
+        found.iter().filter(|it| it["level"] == "medium" && it["correlation"] == true).collect();
+    assert_eq!(many.len(), 2, "at the fifth and at the sixth: {found:#?}");
+    assert_eq!(many[0]["event_ids"], json!([1, 2, 4, 5, 6]));
+    assert_eq!(many[0]["group"], json!({ "src_host": "10.0.0.5" }));
+    assert_eq!(
+        (&many[1]["ticket"], &many[1]["time"]),
+        (&json!("T-1"), &json!("2026-11-22T10:00:59.000000Z"))
+    );
+    assert!(outcome.err.contains("canary.log:3: this is no event"), "{outcome:?}");
+    let explained = serin(folder.path(), &["rules", "test", "canary.log", "--explain"]).out;
+    assert!(explained.contains("    event 6: {"), "{explained}");
+    // The same log gives the same answer.
+    assert_eq!(serin(folder.path(), &["rules", "test", "canary.log", "--json"]).out, outcome.out);
+}
