@@ -120,11 +120,18 @@ impl Builder<'_> {
         }
         let group_by = self.group_by(meta, draft, &rules, &linked.places)?;
         let kind = self.kind(draft, &rules, &linked.places)?;
-        let told = |it: &Ref| match it {
+        if let CorrelationKind::Temporal(bounds) | CorrelationKind::TemporalOrdered(bounds) = &kind {
+            let holds = |seen: usize| bounds.iter().all(|it| it.op.holds(count(seen), it.number));
+            if !(1..=rules.len()).any(holds) {
+                let why = format!("the condition can never hold: `rules` lists {}", rules.len());
+                self.warn(meta, Fault::new(draft.line, why));
+            }
+        }
+        let fingerprint = |it: &Ref| match it {
             Ref::Rule(at) => self.rules.get(*at).and_then(Option::as_ref).map(|it| it.meta.fingerprint),
             Ref::Correlation(at) => linked.done.get(*at).map(|it| it.meta.fingerprint),
         };
-        let fingerprints: Vec<[u8; 32]> = rules.iter().filter_map(told).collect();
+        let fingerprints: Vec<[u8; 32]> = rules.iter().filter_map(fingerprint).collect();
         let mut correlation =
             Correlation { meta: meta.clone(), rules, group_by, timespan: draft.timespan, kind, told: true };
         correlation.meta.fingerprint = canonical::correlation(&correlation, &fingerprints);

@@ -127,7 +127,7 @@ fn what_a_rule_must_have_is_demanded() {
     refused(&format!("{whole}correlation: {{}}\n"), "make it two documents");
     refused(&format!("{whole}action: global\n"), "first version");
     refused("title: x\nlogsource: {product: p}\n", "there is no `detection`");
-    warned("a: 1\n", "no Sigma rule");
+    warned("title: Settings of another program\na: 1\n", "no Sigma rule");
     warned("- 1\n", "no Sigma rule");
 }
 
@@ -315,6 +315,7 @@ fn mistakes_in_correlations_are_explained() {
     warned(&with("5m", "2w"), "not portable");
     warned(&with("[a]", "[a, a]"), "listed twice");
     warned(&with("{gte: 5}", "{gte: 5, field: x}"), "no effect");
+    warned(&with("event_count", "temporal"), "can never hold");
     warned(&with("timespan", "windw: 1\ntimespan"), "`windw` means nothing");
     refused(&with("event_count", "event_cuont"), "there are event_count");
     refused(&with("{gte: 5}", "{gte: 5, gt: 6}"), "one comparison");

@@ -358,4 +358,4 @@ const SPAN: i64 = 100 * 365 * 86_400 * 1_000_000;
 /// Most rules that a correlation refers to.
 const RULES: usize = 1000;
 /// Most fields of a group, or of a count, and most aliases.
-const KEYS: usize = 32;
+const KEYS: usize = 16;

@@ -54,7 +54,7 @@ pub(crate) fn document(
     let Kind::Map(map) = &root.kind else { return foreign(warnings) };
     let kinds: Vec<&str> =
         ["detection", "correlation", "filter"].into_iter().filter(|it| map.has(it)).collect();
-    if kinds.is_empty() && !map.has("title") && !map.has("logsource") && !map.has("action") {
+    if kinds.is_empty() && !map.has("logsource") && !map.has("action") {
         return foreign(warnings);
     }
     let place = Place { file: Arc::clone(file), line: root.line };
