@@ -21,6 +21,7 @@ const EXEMPT: &[(u32, &str)] = &[
     (1004, "a sign of life; its absence is what matters, and an output tells of that"),
     (1006, "the example for module authors"),
     (22001, "an incident: made of events that have rules"),
+    (22101, "a detection: what a rule said"),
 ];
 
 /// OpenCanary's form of a time.
