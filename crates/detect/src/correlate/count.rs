@@ -50,7 +50,10 @@ impl Kind for EventCount {
     }
 
     fn verdict(&self, state: &Self::State, from: i64) -> Verdict {
-        let count = figure(state.len().saturating_sub(state.partition_point(|it| it.time < from)));
+        // What is older has been forgotten; only the last to be is looked at.
+        let is_new = state.front().is_none_or(|it| it.time >= from);
+        let old = if is_new { 0 } else { state.partition_point(|it| it.time < from) };
+        let count = figure(state.len().saturating_sub(old));
         Verdict { holds: self.bounds.hold(count), figure: Some(count) }
     }
 

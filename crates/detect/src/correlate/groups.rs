@@ -1,7 +1,8 @@
 //! The groups of one correlation, bounded in number and in bytes.
 //!
 //! They stand in two lists, those that were hit once and those that were hit again, each in the order
-//! of the last hit. Events come in the order of time, so that is also the order in which groups can be
+//! of the last hit, or nearly: one that was hit lately keeps its place, for moving it costs more than
+//! all the rest. Events come in the order of time, so that is also the order in which groups can be
 //! forgotten. When there is no room, those that were hit once go first: a flood of new sources does
 //! not push out the ones that are on the way to something.
 
@@ -50,9 +51,12 @@ pub(crate) struct Group<S> {
     /// The same of those that claimed to be from the future.
     pub(crate) ahead: i64,
     pub(crate) state: S,
+    /// When it took its place in the list.
+    pub(crate) listed: i64,
     /// What `state` holds on the heap, when it was last asked.
     heap: u32,
-    again: bool,
+    /// Whether it was hit more than once.
+    pub(crate) again: bool,
     older: u32,
     newer: u32,
 }
@@ -121,16 +125,16 @@ impl<S> Groups<S> {
     }
 
     /// Where the group with this key is.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<u32> {
+    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
         let slots = &self.slots;
-        self.index.find(self.hasher.hash_one(key), |&it| has_key(slots, it, key)).copied()
+        self.index.find(self.hasher.hash_one(&**key), |&it| has_key(slots, it, key)).copied()
     }
 
     /// Where the group with this key is; a new one, not hit yet, when there was none. Room is made by
     /// [`Groups::make_room`] alone.
-    pub(crate) fn find_or_insert(&mut self, key: &[u8], start: impl FnOnce() -> S) -> u32 {
+    pub(crate) fn find_or_insert(&mut self, key: &Key, start: impl FnOnce() -> S) -> u32 {
         let Self { slots, hasher, index, .. } = self;
-        let hash = hasher.hash_one(key);
+        let hash = hasher.hash_one(&**key);
         let rehash = |&it: &u32| {
             let group = slots.get(it as usize).and_then(Option::as_ref);
             group.map_or(0, |it| hasher.hash_one(&*it.key))
@@ -142,11 +146,12 @@ impl<S> Groups<S> {
             Entry::Vacant(vacant) => vacant.insert(slot),
         };
         let group = Group {
-            key: key.into(),
+            key: key.clone(),
             newest: NEVER,
             late: NEVER,
             ahead: NEVER,
             state: start(),
+            listed: NEVER,
             heap: 0,
             again: false,
             older: NONE,
@@ -169,16 +174,22 @@ impl<S> Groups<S> {
         slot
     }
 
-    /// A hit: the group becomes the last to go. `heap` is what its state now holds on the heap.
-    pub(crate) fn touch(&mut self, slot: u32, again: bool, heap: usize) {
+    /// A hit: the group becomes the last to go, unless that is less than `grain` ago. `heap` is what
+    /// its state now holds on the heap.
+    pub(crate) fn touch(&mut self, slot: u32, again: bool, grain: i64, heap: usize) {
         self.weigh(slot, heap);
         let Some(group) = self.get(slot) else { return };
-        if group.again == again && group.newer == NONE {
+        if group.again == again && group.newest.saturating_sub(group.listed) < grain {
             return;
         }
+        self.list(slot, again, group.newest);
+    }
+
+    /// Puts a group at the end of a list, as of a time.
+    pub(crate) fn list(&mut self, slot: u32, again: bool, listed: i64) {
         self.unlink(slot);
         if let Some(group) = self.get_mut(slot) {
-            group.again = again;
+            (group.again, group.listed) = (again, listed);
         }
         self.append(slot);
     }
@@ -196,7 +207,7 @@ impl<S> Groups<S> {
     pub(crate) fn expire(&mut self, from: i64, mut gone: impl FnMut(Group<S>)) {
         for again in [false, true] {
             loop {
-                let oldest = self.list(again).oldest;
+                let oldest = self.line(again).oldest;
                 if self.get(oldest).is_none_or(|it| it.newest >= from) {
                     break;
                 }
@@ -212,10 +223,10 @@ impl<S> Groups<S> {
         while self.len() > most || self.bytes > self.quota.bytes {
             // A fifth of the room is for new ones, lest nobody new could ever be hit twice.
             let again = self.once.length <= most / 5 && self.again.length > 0;
-            let mut victim = self.list(again).oldest;
+            let mut victim = self.line(again).oldest;
             if Some(victim) == spare {
                 let next = self.get(victim).map_or(NONE, |it| it.newer);
-                victim = if next == NONE { self.list(!again).oldest } else { next };
+                victim = if next == NONE { self.line(!again).oldest } else { next };
             }
             match self.remove(victim) {
                 Some(group) => gone(group),
@@ -237,7 +248,7 @@ impl<S> Groups<S> {
     }
 
     /// All groups: those that were hit once first, each list from its oldest.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Group<S>, bool)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Group<S>> {
         let mut at = self.once.oldest;
         let mut again = false;
         std::iter::from_fn(move || {
@@ -246,22 +257,22 @@ impl<S> Groups<S> {
             }
             let group = self.get(at)?;
             at = group.newer;
-            Some((group, again))
+            Some(group)
         })
     }
 
     fn fixed_cost(group: &Group<S>) -> usize {
-        [size_of::<Option<Group<S>>>(), INDEX_COST, heap::<u8>(group.key.len())].iter().sum()
+        [size_of::<Option<Group<S>>>(), INDEX_COST, group.key.heap()].iter().sum()
     }
 
     fn append(&mut self, slot: u32) {
         let Some(again) = self.get(slot).map(|it| it.again) else { return };
-        let list = self.list_mut(again);
+        let list = self.line_mut(again);
         let before = std::mem::replace(&mut list.newest, slot);
         list.length = list.length.saturating_add(1);
         match self.get_mut(before) {
             Some(before) => before.newer = slot,
-            None => self.list_mut(again).oldest = slot,
+            None => self.line_mut(again).oldest = slot,
         }
         if let Some(group) = self.get_mut(slot) {
             (group.older, group.newer) = (before, NONE);
@@ -273,28 +284,28 @@ impl<S> Groups<S> {
         let (again, older, newer) = (group.again, group.older, group.newer);
         match self.get_mut(older) {
             Some(it) => it.newer = newer,
-            None => self.list_mut(again).oldest = newer,
+            None => self.line_mut(again).oldest = newer,
         }
         match self.get_mut(newer) {
             Some(it) => it.older = older,
-            None => self.list_mut(again).newest = older,
+            None => self.line_mut(again).newest = older,
         }
-        let list = self.list_mut(again);
+        let list = self.line_mut(again);
         list.length = list.length.saturating_sub(1);
     }
 
     /// Those that were hit again, or those that were hit once.
-    fn list(&self, again: bool) -> &List {
+    fn line(&self, again: bool) -> &List {
         if again { &self.again } else { &self.once }
     }
 
-    fn list_mut(&mut self, again: bool) -> &mut List {
+    fn line_mut(&mut self, again: bool) -> &mut List {
         if again { &mut self.again } else { &mut self.once }
     }
 }
 
-fn has_key<S>(slots: &[Option<Group<S>>], slot: u32, key: &[u8]) -> bool {
-    slots.get(slot as usize).and_then(Option::as_ref).is_some_and(|it| *it.key == *key)
+fn has_key<S>(slots: &[Option<Group<S>>], slot: u32, key: &Key) -> bool {
+    slots.get(slot as usize).and_then(Option::as_ref).is_some_and(|it| it.key == *key)
 }
 
 #[cfg(test)]
@@ -308,18 +319,19 @@ mod tests {
     /// Hits a group as a correlation does, and says who had to go.
     fn hit(groups: &mut Groups<()>, name: &str, time: i64) -> Vec<String> {
         let mut gone = Vec::new();
-        let known = groups.find(name.as_bytes());
+        let key = Key::from(name.as_bytes());
+        let known = groups.find(&key);
         if known.is_none() {
-            groups.make_room(true, None, |it| gone.push(String::from_utf8(it.key.into()).unwrap()));
+            groups.make_room(true, None, |it| gone.push(String::from_utf8(it.key.to_vec()).unwrap()));
         }
-        let slot = groups.find_or_insert(name.as_bytes(), || ());
+        let slot = groups.find_or_insert(&key, || ());
         groups.get_mut(slot).unwrap().newest = time;
-        groups.touch(slot, known.is_some(), 0);
+        groups.touch(slot, known.is_some(), 1, 0);
         gone
     }
 
     fn names(groups: &Groups<()>) -> Vec<String> {
-        groups.iter().map(|it| String::from_utf8(it.0.key.to_vec()).unwrap()).collect()
+        groups.iter().map(|it| String::from_utf8(it.key.to_vec()).unwrap()).collect()
     }
 
     #[test]
@@ -350,8 +362,8 @@ mod tests {
             hit(&mut groups, name, time);
         }
         let mut gone = Vec::new();
-        groups.expire(4, |it| gone.push(it.key));
-        assert_eq!(gone, [b"b"[..].into(), Key::from(&b"c"[..])]);
+        groups.expire(4, |it| gone.push(it.key.to_vec()));
+        assert_eq!(gone, [b"b", b"c"]);
         assert_eq!(names(&groups), ["d", "a"]);
         groups.expire(100, |_| {});
         assert_eq!((groups.len(), groups.bytes()), (0, 0));
@@ -365,11 +377,11 @@ mod tests {
         for (time, name) in (1..).zip(["a", "b", "c"]) {
             hit(&mut groups, name, time);
         }
-        let slot = groups.find(b"a").unwrap();
-        groups.touch(slot, false, 5000);
+        let slot = groups.find(&Key::from(&b"a"[..])).unwrap();
+        groups.touch(slot, false, 1, 5000);
         groups.make_room(false, Some(slot), |_| {});
         assert_eq!(names(&groups), ["a"]);
-        groups.touch(slot, true, 10);
+        groups.touch(slot, true, 1, 10);
         assert!(groups.bytes() < 1000);
     }
 }

@@ -1,10 +1,13 @@
 //! What events are grouped and counted by: texts with their case folded, addresses in one spelling.
 
-use std::fmt::Write as _;
+use std::cmp::Ordering;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
+use std::ops::Deref;
 
 use sha2::{Digest as _, Sha256};
 
+use super::groups::heap;
 use crate::event::{Fields, Value};
 use crate::pattern::fold;
 
@@ -14,8 +17,77 @@ const TEXT_MAX: usize = 256;
 /// How much of a longer one is kept.
 const TEXT_KEPT: usize = 192;
 
+/// The longest key that needs no memory of its own: an IPv4 address has room, and most names.
+const INLINE_MAX: usize = 22;
+
 /// The values of a group, one after the other, each behind its length.
-pub(crate) type Key = Box<[u8]>;
+#[derive(Clone)]
+pub(crate) enum Key {
+    /// A short one.
+    Inline(u8, [u8; INLINE_MAX]),
+    /// Any other.
+    Heap(Box<[u8]>),
+}
+
+impl Key {
+    /// What it takes besides itself, in bytes.
+    pub(crate) fn heap(&self) -> usize {
+        match self {
+            Self::Inline(..) => 0,
+            Self::Heap(bytes) => heap::<u8>(bytes.len()),
+        }
+    }
+}
+
+impl From<&[u8]> for Key {
+    fn from(bytes: &[u8]) -> Self {
+        let mut inline = [0; INLINE_MAX];
+        match (inline.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(place), Ok(length)) => {
+                place.copy_from_slice(bytes);
+                Self::Inline(length, inline)
+            }
+            _ => Self::Heap(bytes.into()),
+        }
+    }
+}
+
+impl Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Inline(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(values(self)).finish()
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
 
 /// A distinct value: itself when it is short, otherwise its SHA-256.
 pub(crate) type Token = [u8; 16];
@@ -44,10 +116,11 @@ fn spell(value: &Value<'_>, out: &mut String) -> bool {
 }
 
 fn spell_text(text: &str, out: &mut String) {
-    if let Some(address) = address(text) {
-        let _ = write!(out, "{address}");
-    } else {
-        out.push_str(&fold(text));
+    match address(text) {
+        // It has one spelling only.
+        Some(IpAddr::V4(_)) if !text.contains(':') => out.push_str(text),
+        Some(address) => drop(write!(out, "{address}")),
+        None => out.push_str(&fold(text)),
     }
 }
 

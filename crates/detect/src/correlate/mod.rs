@@ -237,14 +237,17 @@ impl Correlator {
     /// The parts of an event, in their order.
     fn parts(&mut self, event: &Event<'_>, hits: &[Hit]) -> Vec<Part> {
         let Self { plans, members, speller, .. } = self;
-        let mut parts = Vec::new();
+        let most = hits.iter().filter_map(|it| members.get(it.rule)).map(Vec::len).sum();
+        let mut parts = Vec::with_capacity(most);
         for hit in hits {
             let Some(members) = members.get(hit.rule).filter(|it| !it.is_empty()) else { continue };
             let Some(view) = event.views.get(hit.view) else { continue };
             collect(plans, members, &view.fields, speller, &mut parts);
         }
-        parts.sort_unstable_by(Part::order);
-        parts.dedup();
+        if parts.len() > 1 {
+            parts.sort_unstable_by(Part::order);
+            parts.dedup();
+        }
         parts
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::groups::NEVER;
+use super::key::Key;
 use super::kind::{Fact, Mark};
 use super::reorder::{Sensor, Waiting};
 use super::snapshot::{self, Broken, Reader, Writer};
@@ -110,7 +111,8 @@ impl Correlator {
         order.forced = from.unsigned()?;
         for _ in 0..from.count(4 + 16)? {
             let name = text(from)?;
-            order.sensors.insert(name, Sensor { newest: time(from)?, heard: time(from)? });
+            let sensor = Sensor { name: name.clone(), newest: time(from)?, heard: time(from)? };
+            order.sensors.insert(name, sensor);
         }
         Ok(())
     }
@@ -173,7 +175,7 @@ fn load_waiting(from: &mut Reader<'_>) -> Result<Waiting, Broken> {
     let mut parts = Vec::new();
     for _ in 0..from.count(12 + 17)? {
         let (correlation, member) = (u32::from_le_bytes(from.array()?), u32::from_le_bytes(from.array()?));
-        parts.push(Part { correlation, member, key: from.string()?.into(), fact: Fact::load(from)? });
+        parts.push(Part { correlation, member, key: Key::from(from.string()?), fact: Fact::load(from)? });
     }
     Ok(Waiting { moment, sensor, parts: parts.into() })
 }

@@ -5,7 +5,7 @@
 //! others, holds nobody.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use super::Settings;
@@ -27,7 +27,7 @@ impl Waiting {
     }
 
     fn bytes(&self) -> usize {
-        let keys: usize = self.parts.iter().map(|it| heap::<u8>(it.key.len())).sum();
+        let keys: usize = self.parts.iter().map(|it| it.key.heap()).sum();
         [size_of::<Self>(), heap::<Part>(self.parts.len()), keys].iter().sum()
     }
 }
@@ -53,8 +53,9 @@ impl Ord for Waiting {
 }
 
 /// What is known of a sensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sensor {
+    pub(crate) name: Arc<str>,
     /// The time of its newest event.
     pub(crate) newest: i64,
     /// When it was last heard of.
@@ -66,6 +67,9 @@ pub(crate) struct Sensor {
 pub(crate) struct Reorder {
     settings: Settings,
     pub(crate) sensors: BTreeMap<Arc<str>, Sensor>,
+    /// Those that came in order: of most sensors all, and quicker than the heap.
+    line: VecDeque<Waiting>,
+    /// The others.
     heap: BinaryHeap<Reverse<Waiting>>,
     bytes: usize,
     /// The latest time of arrival that anybody named.
@@ -85,6 +89,7 @@ impl Reorder {
         Self {
             settings,
             sensors: BTreeMap::new(),
+            line: VecDeque::new(),
             heap: BinaryHeap::new(),
             bytes: 0,
             clock: NEVER,
@@ -98,25 +103,17 @@ impl Reorder {
     /// A sensor told of an event at `time`, heard of at `arrived`.
     pub(crate) fn heard(&mut self, sensor: &str, time: i64, arrived: i64) -> Arc<str> {
         self.clock = self.clock.max(arrived);
-        let clock = self.clock;
-        if let Some(known) = self.sensors.get_mut(sensor) {
-            known.newest = known.newest.max(time);
-            known.heard = clock;
-            if self.sensors.len() > 1 {
-                self.settle();
-            } else {
-                self.watermark = self.watermark.max(time.saturating_sub(self.settings.lateness));
-            }
-            return self.name(sensor);
-        }
-        let name: Arc<str> = sensor.into();
-        self.sensors.insert(name.clone(), Sensor { newest: time, heard: clock });
+        let heard = self.clock;
+        let name = if let Some(known) = self.sensors.get_mut(sensor) {
+            (known.newest, known.heard) = (known.newest.max(time), heard);
+            known.name.clone()
+        } else {
+            let name: Arc<str> = sensor.into();
+            self.sensors.insert(name.clone(), Sensor { name: name.clone(), newest: time, heard });
+            name
+        };
         self.settle();
         name
-    }
-
-    fn name(&self, sensor: &str) -> Arc<str> {
-        self.sensors.get_key_value(sensor).map_or_else(|| sensor.into(), |it| it.0.clone())
     }
 
     /// The clock on the wall says so.
@@ -149,7 +146,11 @@ impl Reorder {
 
     pub(crate) fn push(&mut self, waiting: Waiting) {
         self.bytes = self.bytes.saturating_add(waiting.bytes());
-        self.heap.push(Reverse(waiting));
+        if self.line.back().is_none_or(|it| *it <= waiting) {
+            self.line.push_back(waiting);
+        } else {
+            self.heap.push(Reverse(waiting));
+        }
     }
 
     /// The same, of an event whose parts are in correlations that may stand elsewhere by now.
@@ -170,16 +171,17 @@ impl Reorder {
 
     /// The next event whose turn it is.
     pub(crate) fn pop(&mut self) -> Option<Waiting> {
-        let next = &self.heap.peek()?.0;
-        if next.moment.at.time > self.watermark {
-            if self.heap.len() <= self.settings.buffered_events && self.bytes <= self.settings.buffered_bytes
-            {
+        let (line, heap) = (self.line.front(), self.heap.peek().map(|it| &it.0));
+        let in_line = heap.is_none_or(|heap| line.is_some_and(|line| line <= heap));
+        let time = if in_line { line } else { heap }?.moment.at.time;
+        if time > self.watermark {
+            if self.len() <= self.settings.buffered_events && self.bytes <= self.settings.buffered_bytes {
                 return None;
             }
             self.forced = self.forced.saturating_add(1);
-            self.watermark = next.moment.at.time;
+            self.watermark = time;
         }
-        let Reverse(next) = self.heap.pop()?;
+        let next = if in_line { self.line.pop_front() } else { self.heap.pop().map(|it| it.0) }?;
         self.bytes = self.bytes.saturating_sub(next.bytes());
         if (self.last.0, &*self.last.1, self.last.2) < next.order() {
             self.last = (next.moment.at.time, next.sensor.clone(), next.moment.at.id);
@@ -188,7 +190,7 @@ impl Reorder {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        self.line.len().saturating_add(self.heap.len())
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -198,13 +200,13 @@ impl Reorder {
     /// Everybody's turn has come.
     pub(crate) fn release_all(&mut self) {
         let newest = self.sensors.values().map(|it| it.newest).max();
-        let waiting = self.heap.iter().map(|it| it.0.moment.at.time).max();
+        let waiting = self.waiting().last().map(|it| it.moment.at.time);
         self.watermark = self.watermark.max(newest.max(waiting).unwrap_or(NEVER));
     }
 
     /// All that wait, in order.
     pub(crate) fn waiting(&self) -> Vec<&Waiting> {
-        let mut all: Vec<_> = self.heap.iter().map(|it| &it.0).collect();
+        let mut all: Vec<_> = self.line.iter().chain(self.heap.iter().map(|it| &it.0)).collect();
         all.sort();
         all
     }
@@ -212,7 +214,8 @@ impl Reorder {
     /// Takes all that wait out, in order.
     pub(crate) fn take(&mut self) -> Vec<Waiting> {
         self.bytes = 0;
-        let mut all: Vec<_> = std::mem::take(&mut self.heap).into_iter().map(|it| it.0).collect();
+        let (line, heap) = (std::mem::take(&mut self.line), std::mem::take(&mut self.heap));
+        let mut all: Vec<_> = line.into_iter().chain(heap.into_iter().map(|it| it.0)).collect();
         all.sort();
         all
     }

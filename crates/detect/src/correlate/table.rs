@@ -81,6 +81,9 @@ pub(crate) trait Table: Send {
     fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Broken>;
 }
 
+/// A group's place among the others is right to this part of the span.
+const GRAINS: i64 = 32;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Window<K: Kind> {
@@ -144,7 +147,7 @@ impl<K: Kind> Window<K> {
             marks.push(moment.at);
         }
         Firing {
-            key: group.map(|it| it.key.clone()).unwrap_or_default(),
+            key: group.map_or_else(|| Key::from(&[][..]), |it| it.key.clone()),
             moment: Moment {
                 at: moment.at,
                 late: group.is_some_and(|it| it.late >= from),
@@ -195,7 +198,7 @@ impl<K: Kind> Table for Window<K> {
         let verdict = kind.verdict(&group.state, from);
         let heap = kind.heap(&group.state);
         if time == end {
-            self.groups.touch(slot, known.is_some(), heap);
+            self.groups.touch(slot, known.is_some(), self.span / GRAINS, heap);
         } else {
             self.groups.weigh(slot, heap);
         }
@@ -245,8 +248,9 @@ impl<K: Kind> Table for Window<K> {
         to.unsigned(self.tally.evicted);
         to.unsigned(self.tally.too_late);
         to.count(self.groups.len());
-        for (group, again) in self.groups.iter() {
-            to.byte(u8::from(again));
+        for group in self.groups.iter() {
+            to.byte(u8::from(group.again));
+            to.signed(group.listed);
             to.string(&group.key);
             to.signed(group.newest);
             to.signed(group.late);
@@ -257,19 +261,20 @@ impl<K: Kind> Table for Window<K> {
 
     fn load(&mut self, from: &mut Reader<'_>) -> Result<(), Broken> {
         self.tally = Tally { evicted: from.unsigned()?, too_late: from.unsigned()? };
-        for _ in 0..from.count(1 + 4 + 24)? {
-            let again = from.byte()? != 0;
-            let key = from.string()?;
+        for _ in 0..from.count(1 + 4 + 32)? {
+            let (again, listed) = (from.byte()? != 0, from.signed()?);
+            let key = Key::from(from.string()?);
             let (newest, late, ahead) = (from.signed()?, from.signed()?, from.signed()?);
             let state = self.kind.load(from)?;
-            if newest == NEVER || self.groups.find(key).is_some() {
+            if newest == NEVER || self.groups.find(&key).is_some() {
                 return Err(Broken);
             }
             let heap = self.kind.heap(&state);
-            let slot = self.groups.find_or_insert(key, || state);
+            let slot = self.groups.find_or_insert(&key, || state);
             let group = self.groups.get_mut(slot).ok_or(Broken)?;
             (group.newest, group.late, group.ahead) = (newest, late, ahead);
-            self.groups.touch(slot, again, heap);
+            self.groups.weigh(slot, heap);
+            self.groups.list(slot, again, listed);
             self.reschedule(slot, None);
         }
         // It may have been written under a larger quota.
