@@ -1,13 +1,13 @@
 //! What the fuzz targets do, in small and always the same, on the stable toolchain: every recorded
-//! session cut, spliced and overwritten at random places, and played at every service; configurations
-//! and rules likewise.
+//! session cut, spliced and overwritten at random places, and played at every service; configurations,
+//! rules and events likewise.
 
 use std::path::Path;
 use std::{fs, io};
 
 use serin::config::{Catalogue, Config, Environment};
 use serin_detect::rule::Ref;
-use serin_detect::{Options, Pack};
+use serin_detect::{Event, LogSource, Matcher, Options, Pack, Rule, Scratch, View, json};
 use serin_services::replay::{client_bytes, drive, sessions_of};
 
 /// Changed sessions played at each service; `SERIN_FUZZ_RUNS` asks for more.
@@ -110,6 +110,37 @@ fn no_changed_rule_is_refused_without_a_word() {
         }
     }
     assert!(refused > RULES / 4 && refused < RULES, "{refused} of {RULES} refused");
+}
+
+#[test]
+fn no_changed_event_is_matched_otherwise_than_by_asking_every_rule() {
+    let rules = include_bytes!("../fuzz/events.yml").as_slice();
+    let pack = Pack::read([("events.yml", rules)], &Options::default());
+    assert!(pack.refused.is_empty(), "{:?}", pack.refused);
+    let matcher = Matcher::new(&pack.rules);
+    let pool: Vec<Vec<u8>> = include_str!("../fuzz/events.jsonl").lines().map(Into::into).collect();
+    let source =
+        LogSource { category: Some("application".into()), product: Some("opencanary".into()), service: None };
+    let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
+    let mut dice = Dice(0x5e41_e7e2);
+    let mut counts = vec![0_u32; pack.rules.len()];
+    for run in 0..RUNS {
+        let mut bytes = pool[dice.roll(pool.len())].clone();
+        for _ in 0..dice.roll(4) {
+            change(&mut bytes, &pool, &mut dice);
+        }
+        let Ok(line) = json::read(&bytes) else { continue };
+        let views = vec![View { source: &source, fields: line.fields }];
+        let event = Event { id: 0, time: 0, sensor: "".into(), views };
+        matcher.hits(&event, &mut scratch, &mut hits);
+        let holds = |it: &Rule| it.expr.holds(&event.views[0].fields);
+        let scanned: Vec<usize> = (0..pack.rules.len()).filter(|it| holds(&pack.rules[*it])).collect();
+        assert_eq!(hits.iter().map(|it| it.rule).collect::<Vec<_>>(), scanned, "run {run}: {event:#?}");
+        for rule in scanned {
+            counts[rule] += 1;
+        }
+    }
+    assert!(counts.iter().all(|it| *it > RUNS / 100), "matches of each rule: {counts:?}");
 }
 
 /// All rule files in a folder and those in it.

@@ -25,6 +25,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/rules");
     fs::create_dir_all(&rules)?;
     copy_rules(&repository.join("rules/sigma"), &rules)?;
+    let events = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/events");
+    fs::create_dir_all(&events)?;
+    fs::write(events.join("lines"), include_str!("../events.jsonl"))?;
     println!("corpus/services holds {} inputs", fs::read_dir(&corpus)?.count());
     Ok(())
 }
