@@ -277,6 +277,7 @@ fn under_test_nobody_but_this_machine_can_be_reported_to() {
     for settings in [
         json!({ "type": "dshield", "userid": 1, "apikey": "abc=" }),
         json!({ "type": "abuseipdb", "apikey": "abc" }),
+        json!({ "type": "misp", "url": "https://misp.example/", "apikey": "abcd" }),
         json!({ "type": "crowdsec", "url": "https://lapi.example/", "machine_id": "x", "password": "abcd" }),
     ] {
         let setup = Setup::of(&["ftp"]);

@@ -15,6 +15,7 @@ mod journald;
 mod kafka;
 mod loki;
 mod mail;
+mod misp;
 mod mqtt;
 mod nats;
 mod otlp;

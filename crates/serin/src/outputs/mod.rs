@@ -81,6 +81,7 @@ pub static ALL: &[&OutputType] = &[
     &siem::loki::OUTPUT,
     &mail::OUTPUT,
     &chat::mattermost::OUTPUT,
+    &sharing::misp::OUTPUT,
     &broker::mqtt::OUTPUT,
     &broker::nats::OUTPUT,
     &chat::ntfy::OUTPUT,

@@ -3,6 +3,7 @@
 pub(crate) mod abuseipdb;
 pub(crate) mod crowdsec;
 pub(crate) mod dshield;
+pub(crate) mod misp;
 mod own;
 pub(crate) mod policy;
 
