@@ -202,6 +202,12 @@ correlation:
     }
 
     #[test]
+    fn it_can_be_handed_to_another_thread() {
+        fn is_send<T: Send>(_: &T) {}
+        is_send(&Detector::new(Pack::default(), Settings::default()));
+    }
+
+    #[test]
     fn a_restart_and_a_reload_go_on_where_it_was() {
         let mut detector = Detector::new(pack(RULES), Settings::default());
         observe(&mut detector, 1, 0, 4000);

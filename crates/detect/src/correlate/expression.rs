@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::groups::{growing, heap, is_roomy};
+use super::key::Key;
 use super::kind::{Kind, Mark, Note, Verdict, insert_by_time};
 use super::ordered::{Chains, Ladder};
 use super::snapshot::{Broken, Reader, Writer};
@@ -217,6 +218,8 @@ impl Kind for Expression {
             heap::<Mark>(state.seen.len()),
             heap::<Chains>(state.chains.len()),
             growing::<Begun>(state.waiting.len()),
+            // The end that is waited for, in the list of all.
+            heap::<(i64, Key)>(usize::from(!state.waiting.is_empty())),
         ];
         state.chains.iter().map(Ladder::heap).chain(own).sum()
     }

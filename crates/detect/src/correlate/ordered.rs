@@ -2,7 +2,8 @@
 //!
 //! For every rule and every length, the chain of events that ends with this rule, has this length, and
 //! began last: if any such chain lies in the window, that one does. An event that matches two rules
-//! stands for one of them.
+//! stands for one of them. An event that comes late goes on with what was before it; what was after it
+//! and has been seen does not go on with it, which would take all events to know.
 
 use super::bounds::{Bounds, figure};
 use super::groups::{NEVER, heap};

@@ -247,6 +247,7 @@ fn shards_by_group_tell_together_what_one_tells() {
 
 #[test]
 fn a_restart_at_any_event_changes_nothing() {
+    let mut evicted = 0;
     for seed in 0..60 {
         let mut random = Rng::with_seed(seed);
         let correlations = correlations(&mut random, false);
@@ -254,22 +255,28 @@ fn a_restart_at_any_event_changes_nothing() {
             let touches = touches(&mut random, 60);
             delayed(&mut random, &touches)
         };
-        let mut steady = Correlator::new(&correlations, &rules(RULES), settings());
-        let mut restarted = Correlator::new(&correlations, &rules(RULES), settings());
+        // Also what has to go, and when, must not depend on a restart.
+        let quotas = [(100_000, 32 << 20), (2, 32 << 20), (100, 900)];
+        let (groups, bytes) = *random.choice(&quotas).unwrap();
+        let settings = Settings { groups, bytes, ..settings() };
+        let mut steady = Correlator::new(&correlations, &rules(RULES), settings);
+        let mut restarted = Correlator::new(&correlations, &rules(RULES), settings);
         let (mut expected, mut out) = (Vec::new(), Vec::new());
         for (arrived, touch) in &arrivals {
             observe_at(&mut steady, touch, *arrived, &mut expected);
             observe_at(&mut restarted, touch, *arrived, &mut out);
             let snapshot = restarted.snapshot();
             assert_eq!(snapshot, steady.snapshot(), "seed {seed}");
-            restarted = Correlator::new(&[], &[], settings());
+            restarted = Correlator::new(&[], &[], settings);
             restarted.restore(&snapshot, &correlations, &rules(RULES)).expect("it was just written");
             assert_eq!(restarted.stats(), steady.stats(), "seed {seed}");
         }
         steady.finish(&mut expected);
         restarted.finish(&mut out);
         assert_eq!(out, expected, "seed {seed}");
+        evicted += steady.stats().correlations.iter().map(|it| it.evicted).sum::<u64>();
     }
+    assert!(evicted > 100, "{evicted} evictions are too few to mean anything");
 }
 
 #[test]
