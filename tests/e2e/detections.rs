@@ -185,3 +185,39 @@ fn a_log_of_opencanary_is_replayed_with_evidence() {
     // The same log gives the same answer.
     assert_eq!(serin(folder.path(), &["rules", "test", "canary.log", "--json"]).out, outcome.out);
 }
+
+#[test]
+fn the_rules_and_queries_made_of_them_are_handed_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let outcome = serin(folder.path(), &["rules", "export", "out"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let read = |path: &str| fs::read_to_string(folder.path().join("out").join(path)).expect(path);
+    for (path, words) in [
+        ("splunk/queries.spl", "src_host"),
+        ("esql/queries.esql", "OpenCanary - SSH New Connection Attempt"),
+        ("eql/queries.eql", "sequence by"),
+        ("loki/queries.logql", "count_over_time"),
+        ("sentinel/queries.kql", "4002"),
+        ("pipelines/ecs.yml", "source.ip"),
+    ] {
+        assert!(read(path).contains(words), "{path} lacks {words}");
+    }
+    let check = serin(folder.path(), &["rules", "check", "out/sigma"]);
+    assert_eq!(check.status, 0, "{check:?}");
+    // What is handed out is what is in use.
+    let listed = serin(folder.path(), &["rules", "list", "--json"]).out;
+    let listed: Vec<Value> = serde_json::from_str(&listed).expect("a list");
+    let (rules, correlations) = listed.iter().partition::<Vec<_>, _>(|it| it["kind"] == "rule");
+    let counts = format!("{} rules and {} correlations can be used", rules.len(), correlations.len());
+    assert!(check.out.contains(&counts), "{counts}: {check:?}");
+    let titles: Vec<_> = listed.iter().filter_map(|it| it["title"].as_str()).collect();
+    for (title, level) in [
+        ("OpenCanary - SSH New Connection Attempt", "high"),
+        ("OpenCanary - Multiple SSH connection attempts from single IP", "medium"),
+        ("OpenCanary HTTPPROXY Login Attempt", "high"),
+        ("OpenCanary HTTPPROXY Service Started", "informational"),
+    ] {
+        assert!(titles.contains(&title), "{titles:#?}");
+        assert!(listed.iter().any(|it| it["title"] == title && it["level"] == level), "{title}");
+    }
+}

@@ -39,6 +39,12 @@ pub(super) enum Command {
     },
     /// What rules would find in the stored events, or in a log file of OpenCanary or Serin.
     Test(Test),
+    /// Write the rules that come with the program, queries made of them for Splunk, Elastic, Loki and
+    /// Sentinel, and how sigma-cli maps their fields. docs/detection.md says what each cannot.
+    Export {
+        /// The folder to write to. What is there under the same names is replaced.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +73,7 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> ExitCode {
         Command::List { sensor, json } => list(sensor, *json, out),
         Command::Check { paths, sensor } => check(paths, sensor, out),
         Command::Test(arguments) => arguments.run(out),
+        Command::Export { folder } => export(folder, out),
     };
     done.unwrap_or_else(|error| fail(&error))
 }
@@ -144,6 +151,22 @@ fn check(paths: &[PathBuf], sensor: &Sensor, out: &mut dyn Write) -> Result<Exit
     write().map_err(|it| it.to_string())?;
     let good = wrongs.is_empty() && pack.refused.is_empty();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn export(folder: &Path, out: &mut dyn Write) -> Result<ExitCode, String> {
+    let mut written: BTreeMap<String, usize> = BTreeMap::new();
+    for (path, text) in library::exports() {
+        let file = folder.join(&path);
+        let wrote = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        wrote.and_then(|()| std::fs::write(&file, text)).map_err(|it| format!("{}: {it}", file.display()))?;
+        let kind = path.split('/').next().unwrap_or_default().to_owned();
+        *written.entry(kind).or_default() += 1;
+    }
+    for (kind, files) in &written {
+        let folder = folder.join(kind);
+        writeln!(out, "{:>4} files in {}", files, folder.display()).map_err(|it| it.to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Test {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serin_detect::rule::Ref;
-use serin_detect::{Detection, Detector, Options, Pack};
+use serin_detect::{Detection, Detector, Meta, Options, Pack};
 use serin_event::{Record, Timestamp};
 
 use super::files::RuleFile;
@@ -29,9 +29,11 @@ pub(super) struct Engine {
 pub(crate) fn pack(files: &[RuleFile], settings: &Settings) -> Pack {
     let texts = files.iter().map(|it| (it.name.as_str(), it.text.as_slice()));
     let mut pack = Pack::read(texts, &Options { placeholders: placeholders(settings) });
-    let is_off = |meta: &serin_detect::Meta| {
+    let is_off = |meta: &Meta| {
         let names = [meta.id.as_deref(), Some(meta.title.as_str())];
-        settings.disable.0.iter().any(|it| names.contains(&Some(it.as_str())))
+        // A checkout of SigmaHQ's rules has those as well, in folders of their own.
+        let given_up = matches!(meta.status.as_deref(), Some("deprecated" | "unsupported"));
+        given_up || settings.disable.0.iter().any(|it| names.contains(&Some(it.as_str())))
     };
     // A correlation may still be made of one that is off.
     pack.rules.iter_mut().filter(|it| is_off(&it.meta)).for_each(|it| it.told = false);

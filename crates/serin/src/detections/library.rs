@@ -12,6 +12,20 @@ use super::settings::Settings;
 #[include = "*.yml"]
 struct Library;
 
+/// What other systems can use: the rules as their queries, and how sigma-cli maps our fields to theirs.
+#[derive(RustEmbed)]
+#[folder = "../../rules/export"]
+struct Queries;
+
+/// Everything that can be handed on, by its path: the rules (`sigma/`), pipelines for sigma-cli
+/// (`pipelines/`), and a folder of queries for each system.
+pub(crate) fn exports() -> Vec<(String, Vec<u8>)> {
+    let of_rules = Library::iter().filter_map(|it| Some((format!("sigma/{it}"), Library::get(&it)?)));
+    let of_queries = Queries::iter().filter_map(|it| Some((it.to_string(), Queries::get(&it)?)));
+    let all = of_rules.chain(of_queries).map(|(path, file)| (path, file.data.into_owned()));
+    all.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect()
+}
+
 /// All rule files that the settings ask for, the program's own first, and what cannot be read.
 pub(crate) fn files(settings: &Settings) -> (Vec<RuleFile>, Vec<String>) {
     let mut all = if settings.builtin { built_in() } else { Vec::new() };
