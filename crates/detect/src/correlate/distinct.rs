@@ -89,7 +89,7 @@ impl ValueCount {
             slot
         } else {
             if state.entries.len() == state.entries.capacity() {
-                state.entries.reserve_exact((state.entries.len() / 2).max(1));
+                state.entries.reserve_exact(state.entries.len().max(1));
             }
             let next = u32::try_from(state.entries.len()).unwrap_or(NONE);
             state.entries.push(entry);
