@@ -276,7 +276,10 @@ impl Anywhere {
             // No number and no word for a truth value has one of these bytes.
             _ => false,
         };
-        fields.iter().any(|(_, value)| value.each(&mut |one| has(one)))
+        fields.iter().any(|(_, value)| match value {
+            Value::List(_) => value.each(&mut |one| has(one)),
+            one => has(one),
+        })
     }
 }
 
