@@ -1,7 +1,9 @@
 //! Expressions made ready: equal tests are one, and of several the cheap ones come first.
 
 use std::hash::{Hash as _, Hasher as _};
+use std::sync::OnceLock;
 
+use aho_corasick::AhoCorasick;
 use foldhash::fast::FixedState;
 use memchr::memmem::Finder;
 
@@ -44,8 +46,20 @@ pub(super) enum TextAsk {
     Starts(Box<str>),
     Ends(Box<str>),
     Contains(Box<Finder<'static>>),
+    ContainsOneOf(Box<Several>),
     Fits(Pattern),
 }
+
+/// Texts that are looked for together. Few rules ever become candidates, so that the automaton is made
+/// when it is first needed.
+#[derive(Debug)]
+pub(super) struct Several {
+    texts: Vec<Box<str>>,
+    automaton: OnceLock<Option<AhoCorasick>>,
+}
+
+/// From so many texts on, looking for all in one pass is faster than looking for each.
+const SEVERAL: usize = 4;
 
 /// Numbers fields and tests while rules are compiled.
 #[derive(Default)]
@@ -110,10 +124,17 @@ impl<'r> Compiler<'r> {
 
     /// A list of values that one field may have.
     fn one_of(&mut self, exprs: &'r [Expr]) -> Option<(u32, Node)> {
-        let (first, _) = is_exactly(exprs.first()?)?;
-        let texts = exprs.iter().map(|it| is_exactly(it).filter(|it| it.0 == first).map(|it| it.1));
-        let texts: HashSet<Box<str>> = texts.map(|it| it.map(Into::into)).collect::<Option<_>>()?;
-        let predicate = Predicate::Text(self.field(first), TextAsk::IsOneOf(texts));
+        let (field, is_part, _) = text_of(exprs.first()?)?;
+        let alike = |it| text_of(it).filter(|it| (it.0, it.1) == (field, is_part)).map(|it| it.2.into());
+        let texts: Vec<Box<str>> = exprs.iter().map(alike).collect::<Option<_>>()?;
+        let ask = if !is_part {
+            TextAsk::IsOneOf(texts.into_iter().collect())
+        } else if texts.len() >= SEVERAL {
+            TextAsk::ContainsOneOf(Box::new(Several { texts, automaton: OnceLock::new() }))
+        } else {
+            return None;
+        };
+        let predicate = Predicate::Text(self.field(field), ask);
         Some((predicate.cost(), Node::Test(self.add(predicate))))
     }
 
@@ -156,13 +177,13 @@ fn cheapest_first(mut costed: Vec<(u32, Node)>) -> (u32, Box<[Node]>) {
     (sum, costed.into_iter().map(|it| it.1).collect())
 }
 
-/// The field and the folded text of a test for one value.
-fn is_exactly(expr: &Expr) -> Option<(&str, &str)> {
-    match expr {
-        Expr::Test(Test { field: Some(field), ask: Ask::Text(pattern) }) if !pattern.cased => {
-            Some((field, pattern.as_literal()?))
-        }
-        _ => None,
+/// The field and the folded text of a test for one value, or (true) for one part of it.
+fn text_of(expr: &Expr) -> Option<(&str, bool, &str)> {
+    let Expr::Test(Test { field: Some(field), ask: Ask::Text(pattern) }) = expr else { return None };
+    match pattern.pieces.as_slice() {
+        _ if pattern.cased => None,
+        [Piece::Any, Piece::Text(text), Piece::Any] => Some((field, true, text)),
+        _ => Some((field, false, pattern.as_literal()?)),
     }
 }
 
@@ -185,6 +206,7 @@ impl Predicate {
             Self::Text(_, TextAsk::Is(_) | TextAsk::Starts(_) | TextAsk::Ends(_)) => 1,
             Self::Text(_, TextAsk::IsOneOf(_)) => 2,
             Self::Text(_, TextAsk::Contains(_)) => 3,
+            Self::Text(_, TextAsk::ContainsOneOf(_)) => 6,
             Self::Text(_, TextAsk::Fits(_)) => 10,
             Self::Value(_, Ask::Regex(_)) => 30,
             Self::Value(..) => 5,
@@ -235,7 +257,18 @@ impl TextAsk {
             Self::Starts(text) => folded.starts_with(&**text),
             Self::Ends(text) => folded.ends_with(&**text),
             Self::Contains(finder) => finder.find(folded.as_bytes()).is_some(),
+            Self::ContainsOneOf(several) => several.are_in(folded),
             Self::Fits(pattern) => pattern.fits_folded(folded),
+        }
+    }
+}
+
+impl Several {
+    fn are_in(&self, folded: &str) -> bool {
+        let build = || AhoCorasick::new(self.texts.iter().map(|it| it.as_bytes())).ok();
+        match self.automaton.get_or_init(build) {
+            Some(automaton) => automaton.is_match(folded),
+            None => self.texts.iter().any(|it| folded.contains(&**it)),
         }
     }
 }

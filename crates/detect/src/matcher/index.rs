@@ -237,6 +237,9 @@ impl Needles {
     }
 
     fn look_at(&self, folded: &str, into: &mut impl Found) {
+        if folded.is_empty() {
+            return;
+        }
         // Mostly nothing is there, which is found out faster than what is.
         let none = match &self.quick {
             Some(quick) if folded.len() >= quick.minimum_len() => quick.find(folded).is_none(),

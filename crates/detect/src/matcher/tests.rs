@@ -99,7 +99,7 @@ fn pick<T: Copy>(random: &mut Rng, of: &[T]) -> T {
 /// One item by way of the modifiers, so that tests have the forms that rules give them.
 fn random_item(random: &mut Rng) -> Expr {
     let field = (random.u8(0..8) > 0).then(|| pick(random, &FIELDS));
-    let several = random.usize(1..4);
+    let several = random.usize(1..7);
     let patterns: Vec<_> = (0..several).map(|_| text(pick(random, &PATTERNS))).collect();
     let regexes = vec![text(pick(random, &REGEXES))];
     let number = vec![Scalar::Int(pick(random, &[0, 1, 2, 5, 22]))];
@@ -301,6 +301,27 @@ fn nothing_is_lost_that_others_lost() {
     let sigma = [asks("A", &["ΟΔΟΣ"]), asks("A|contains", &["ΟΣ"]), asks("A|re|i", &["οδος"])];
     assert_eq!(matching(&sigma[..2], Value::Text("οδος".into())), [0, 1]);
     assert_eq!(matching(&sigma, Value::Text("ΟΔΟΣ".into())), [0, 1, 2]);
+}
+
+/// Lists are asked as one test; where a sign has shown one already, and where none can.
+#[test]
+fn lists_of_values_and_of_parts_are_asked_as_one() {
+    for (key, negated) in [("A|contains", true), ("A", true), ("A|contains", false), ("A", false)] {
+        let list = asks(key, &["Q", "ws", "x y", "need", "22"]);
+        let rules =
+            [if negated { Expr::Not(Box::new(list)) } else { Expr::All(vec![list, asks("A|re", &["."])]) }];
+        for (text, is_part, is_whole) in
+            [("q", true, true), ("a Need b", true, false), ("22", true, true), ("a", false, false)]
+        {
+            let expected = if key == "A" { is_whole } else { is_part } != negated;
+            assert_eq!(
+                !matching(&rules, Value::Text(text.into())).is_empty(),
+                expected,
+                "{key} {negated} {text}"
+            );
+        }
+        assert_eq!(matching(&rules, Value::Int(22)).is_empty(), negated);
+    }
 }
 
 /// Where all keywords share a byte that has no case, events without it are passed over.
