@@ -171,3 +171,137 @@ fn micros(settings: &Settings) -> i64 {
 /// One sensor's events are stored in the order of their times but for what several threads do at once.
 const LATENESS: i64 = 100_000;
 const RECENT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+    use serin_event::{Endpoint, Event, SELFTEST, Tainted, kinds};
+
+    use super::*;
+
+    const SPRAY: &str = "
+title: Same password
+id: 3a0f2e61-5a1f-4d0e-9f5e-0d7a2f0f6c11
+name: login
+logsource: {product: opencanary}
+detection:
+    selection: {logtype: 2000}
+    condition: selection
+level: low
+---
+title: Spray
+logsource: {product: opencanary}
+correlation:
+    type: value_count
+    rules: [login]
+    group-by: [logdata.PASSWORD]
+    timespan: 1h
+    condition: {field: logdata.USERNAME, gte: 2}
+    generate: true
+level: high
+";
+
+    fn engine(text: &str, settings: &Settings) -> Engine {
+        let file = RuleFile { name: "own.yml".to_owned(), text: text.as_bytes().to_vec() };
+        let pack = pack(&[file], settings);
+        assert_eq!(pack.refused, []);
+        Engine::new(pack, settings)
+    }
+
+    fn login(seq: u64, user: &str) -> Record {
+        let event = Event::new(&kinds::FTP_LOGIN)
+            .with("USERNAME", Tainted::new(user.as_bytes(), 64))
+            .with("PASSWORD", Tainted::new(b"s3cret-pw", 64));
+        let source = Endpoint { host: "10.0.0.5".parse().ok(), port: Some(1024) };
+        let time = Timestamp(1_795_296_000_000_000 + i64::try_from(seq).unwrap() * 1_000_000);
+        Record { seq, source, ..Record::of(&event, time, 0, "node") }
+    }
+
+    /// What is told, as it is stored.
+    fn told(engine: &mut Engine) -> Vec<(Record, Json)> {
+        let records = engine.reports().into_iter().map(|it| it.record(&"node".into(), Timestamp(0)));
+        records.map(|it| (it.clone(), serde_json::from_str(&it.logdata).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_rule_is_told_once_per_source_and_a_correlation_with_its_evidence_and_without_passwords() {
+        let mut engine = engine(SPRAY, &Settings::default());
+        for (seq, user) in [(1, "root"), (2, "admin"), (3, "admin")] {
+            engine.take(&login(seq, user));
+        }
+        engine.tick(Timestamp(1_795_296_100_000_000));
+        let told = told(&mut engine);
+        let titles: Vec<_> = told.iter().map(|it| it.1["TITLE"].as_str().unwrap()).collect();
+        assert_eq!(titles, ["Same password", "Spray"]);
+        assert_eq!(engine.fired(), 5, "three logins, and two that made two users");
+        let (record, data) = &told[1];
+        assert_eq!(record.kind.name, "detection.high");
+        assert_eq!(data["EVENTS"], json!([1, 2]));
+        assert_eq!(data["FIGURE"], 2);
+        assert_eq!(
+            data["SENTENCE"], "Spray: 2 within 1 hour for one logdata.PASSWORD",
+            "a password is no part of a sentence"
+        );
+        assert!(!record.concealed(&|_| None).line().contains("s3cret-pw"), "{}", record.line());
+        assert_eq!((data["RAISES"].clone(), told[0].1["RAISES"].clone()), (json!(true), json!(true)));
+        assert_eq!(told[0].0.source.host, "10.0.0.5".parse().ok());
+    }
+
+    #[test]
+    fn what_alarms_nobody_fires_nothing() {
+        let mut engine = engine(SPRAY, &Settings::default());
+        let mut trial = login(1, "root");
+        trial.add_detail(SELFTEST, json!(1));
+        let mut ignored = login(2, "admin");
+        ignored.add_detail("IGNORED", json!({ "rule": "scanner", "action": "suppress" }));
+        let incident =
+            Record { seq: 3, ..Record::of(&Event::new(&kinds::INCIDENT_HIGH), Timestamp(0), 0, "node") };
+        for record in [&trial, &ignored, &incident] {
+            engine.take(record);
+        }
+        assert_eq!((engine.fired(), told(&mut engine).len()), (0, 0));
+    }
+
+    #[test]
+    fn rules_that_are_off_or_given_up_are_not_told() {
+        let disable = |name: &str| Settings {
+            disable: crate::outputs::delivery::Names(vec![name.to_owned()]),
+            ..Settings::default()
+        };
+        let given_up = SPRAY.replacen("level: low", "level: low\nstatus: deprecated", 1);
+        for (text, settings) in [
+            (SPRAY, disable("Same password")),
+            (SPRAY, disable("3a0f2e61-5a1f-4d0e-9f5e-0d7a2f0f6c11")),
+            (&given_up, Settings::default()),
+        ] {
+            let mut engine = engine(text, &settings);
+            for (seq, user) in [(1, "root"), (2, "admin")] {
+                engine.take(&login(seq, user));
+            }
+            engine.tick(Timestamp(1_795_296_100_000_000));
+            let titles: Vec<_> = told(&mut engine).into_iter().map(|it| it.1["TITLE"].clone()).collect();
+            assert_eq!(titles, ["Spray"], "which still counts them");
+        }
+    }
+
+    #[test]
+    fn what_was_told_before_a_restart_is_not_told_again() {
+        let mut before = engine(SPRAY, &Settings::default());
+        before.take(&login(1, "root"));
+        let stored: Vec<_> = told(&mut before).into_iter().map(|it| it.0).collect();
+        let mut after = engine(SPRAY, &Settings::default());
+        stored.iter().for_each(|it| after.remember(it));
+        after.remember(&login(1, "root"));
+        after.take(&login(2, "admin"));
+        after.tick(Timestamp(1_795_296_100_000_000));
+        let titles: Vec<_> = told(&mut after).into_iter().map(|it| it.1["TITLE"].clone()).collect();
+        assert_eq!(titles, ["Spray"], "made of an event from before and one from after");
+    }
+
+    #[test]
+    fn the_programs_own_rules_can_all_be_used() {
+        let pack = pack(&super::super::library::built_in(), &Settings::default());
+        assert_eq!((pack.refused, pack.warnings), (vec![], vec![]));
+        assert!(pack.rules.len() > 50 && pack.correlations.len() > 5);
+    }
+}
