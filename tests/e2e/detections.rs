@@ -180,8 +180,12 @@ fn a_log_of_opencanary_is_replayed_with_evidence() {
         (&json!("T-1"), &json!("2026-11-22T10:00:59.000000Z"))
     );
     assert!(outcome.err.contains("canary.log:3: this is no event"), "{outcome:?}");
-    let explained = serin(folder.path(), &["rules", "test", "canary.log", "--explain"]).out;
+    let explained = serin(folder.path(), &["rules", "test", "canary.log", "--explain", "--all"]).out;
     assert!(explained.contains("    event 6: {"), "{explained}");
+    // A person is shown each once, and how often it was.
+    let told = serin(folder.path(), &["rules", "test", "canary.log"]).out;
+    assert_eq!(told.matches("  OpenCanary - SSH New Connection Attempt  10.0.0.5\n").count(), 1, "{told}");
+    assert!(told.contains("        6  OpenCanary - SSH New Connection Attempt\n"), "{told}");
     // The same log gives the same answer.
     assert_eq!(serin(folder.path(), &["rules", "test", "canary.log", "--json"]).out, outcome.out);
 }

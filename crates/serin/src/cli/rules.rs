@@ -1,6 +1,6 @@
 //! `serin rules`: which detection rules there are, what is wrong with some, and what they would find.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use serde_json::{Map, Value as Json, json};
 use serin_detect::rule::Ref;
-use serin_detect::{Detection, Detector, Pack};
+use serin_detect::{Detection, Detector, Meta, Pack};
 use serin_event::{Tainted, Timestamp};
 use serin_store::{Query, Reader};
 
 use super::events::moment;
 use super::{Sensor, fail};
 use crate::detections::engine::pack;
+use crate::detections::quiet::{Key, Quiet};
 use crate::detections::settings::Settings;
 use crate::detections::{files, library, views};
 use crate::hex::hex;
@@ -62,6 +63,10 @@ pub(super) struct Test {
     /// Show the events behind each detection.
     #[arg(long)]
     explain: bool,
+    /// Show every firing, as --json does; without it, the first of each source or group and then one in
+    /// `detection.repeat` seconds, as the sensor tells them.
+    #[arg(long)]
+    all: bool,
     /// Stored events since then: `12h`, `30d`, or a time such as `2026-11-22 14:00` (UTC).
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = moment)]
     since: Timestamp,
@@ -72,14 +77,18 @@ pub(super) fn run(command: &Command, out: &mut dyn Write) -> ExitCode {
     let done = match command {
         Command::List { sensor, json } => list(sensor, *json, out),
         Command::Check { paths, sensor } => check(paths, sensor, out),
-        Command::Test(arguments) => arguments.run(out),
+        Command::Test(arguments) => {
+            let mut out = io::BufWriter::with_capacity(1 << 16, out);
+            let done = arguments.run(&mut out);
+            done.and_then(|code| out.flush().map(|()| code).map_err(|it| it.to_string()))
+        }
         Command::Export { folder } => export(folder, out),
     };
     done.unwrap_or_else(|error| fail(&error))
 }
 
 /// The rules of the configuration, or of these files alone, and files that cannot be read.
-fn rules(sensor: &Sensor, paths: &[PathBuf]) -> Result<(Pack, Vec<String>), String> {
+fn rules(sensor: &Sensor, paths: &[PathBuf]) -> Result<(Pack, Vec<String>, Settings), String> {
     let settings = match sensor.load() {
         Ok(config) => config.detection,
         // Rules can be tried where no sensor is set up.
@@ -88,7 +97,7 @@ fn rules(sensor: &Sensor, paths: &[PathBuf]) -> Result<(Pack, Vec<String>), Stri
     };
     if paths.is_empty() {
         let (files, wrongs) = library::files(&settings);
-        return Ok((pack(&files, &settings), wrongs));
+        return Ok((pack(&files, &settings), wrongs, settings));
     }
     let mut all = Vec::new();
     let mut wrongs = Vec::new();
@@ -97,17 +106,17 @@ fn rules(sensor: &Sensor, paths: &[PathBuf]) -> Result<(Pack, Vec<String>), Stri
         all.extend(found);
         wrongs.extend(wrong);
     }
-    Ok((pack(&all, &settings), wrongs))
+    Ok((pack(&all, &settings), wrongs, settings))
 }
 
 fn list(sensor: &Sensor, json: bool, out: &mut dyn Write) -> Result<ExitCode, String> {
-    let (pack, _) = rules(sensor, &[])?;
+    let (pack, ..) = rules(sensor, &[])?;
     let singles = pack.rules.iter().map(|it| ("rule", &it.meta, it.told));
     let correlations = pack.correlations.iter().map(|it| ("correlation", &it.meta, it.told));
     let mut rows: Vec<_> = singles.chain(correlations).collect();
     rows.sort_by(|a, b| (b.1.level, &a.1.title).cmp(&(a.1.level, &b.1.title)));
     let written = if json {
-        let row = |(kind, meta, told): &(&str, &serin_detect::Meta, bool)| {
+        let row = |(kind, meta, told): &(&str, &Meta, bool)| {
             json!({
                 "title": meta.title, "id": meta.id, "level": meta.level.name(), "kind": kind, "told": told,
                 "author": meta.author, "tags": meta.tags, "file": meta.place.as_ref().map(ToString::to_string),
@@ -127,7 +136,7 @@ fn list(sensor: &Sensor, json: bool, out: &mut dyn Write) -> Result<ExitCode, St
 }
 
 fn check(paths: &[PathBuf], sensor: &Sensor, out: &mut dyn Write) -> Result<ExitCode, String> {
-    let (pack, wrongs) = rules(sensor, paths)?;
+    let (pack, wrongs, _) = rules(sensor, paths)?;
     let mut write = || -> io::Result<()> {
         for wrong in &wrongs {
             writeln!(out, "{}", shown(wrong))?;
@@ -171,21 +180,24 @@ fn export(folder: &Path, out: &mut dyn Write) -> Result<ExitCode, String> {
 
 impl Test {
     fn run(&self, out: &mut dyn Write) -> Result<ExitCode, String> {
-        let (pack, wrongs) = rules(&self.sensor, &self.rules)?;
+        let (pack, wrongs, settings) = rules(&self.sensor, &self.rules)?;
+        let repeat = i64::try_from(settings.repeat.as_micros()).unwrap_or(i64::MAX);
         for wrong in &wrongs {
             eprintln!("{}", shown(wrong));
         }
         if !pack.refused.is_empty() {
             eprintln!("{} rules are refused; see `serin rules check`", pack.refused.len());
         }
-        let settings = serin_detect::Settings::default();
         let mut replay = Replay {
-            detector: Detector::new(pack, settings),
+            detector: Detector::new(pack, serin_detect::Settings::default()),
             json: self.json,
             explain: self.explain,
             seen: 0,
             unreadable: 0,
-            counts: BTreeMap::new(),
+            all: self.all,
+            quiet: Quiet::default(),
+            repeat,
+            counts: HashMap::new(),
             lines: Lines::default(),
             began: Instant::now(),
         };
@@ -205,8 +217,11 @@ struct Replay {
     explain: bool,
     seen: u64,
     unreadable: u64,
-    /// Detections by rule.
-    counts: BTreeMap<String, u64>,
+    /// Every firing is shown, not only the first of a source or group.
+    all: bool,
+    quiet: Quiet,
+    repeat: i64,
+    counts: HashMap<Ref, u64>,
     lines: Lines,
     began: Instant,
 }
@@ -214,20 +229,27 @@ struct Replay {
 /// The lines of the last events.
 #[derive(Default)]
 struct Lines {
-    kept: VecDeque<(u64, Box<[u8]>)>,
+    kept: VecDeque<Line>,
+}
+
+struct Line {
+    id: u64,
+    /// Whether it has members that are neither OpenCanary's nor ours.
+    says_more: bool,
+    text: Box<[u8]>,
 }
 
 impl Lines {
-    fn push(&mut self, id: u64, line: &[u8]) {
-        self.kept.push_back((id, line.trim_ascii().into()));
+    fn push(&mut self, line: Line) {
+        self.kept.push_back(line);
         if self.kept.len() > LINES {
             self.kept.pop_front();
         }
     }
 
-    fn find(&self, id: u64) -> Option<&[u8]> {
-        let at = self.kept.binary_search_by_key(&id, |it| it.0).ok()?;
-        self.kept.get(at).map(|it| &*it.1)
+    fn find(&self, id: u64) -> Option<&Line> {
+        let at = self.kept.binary_search_by_key(&id, |it| it.id).ok()?;
+        self.kept.get(at)
     }
 }
 
@@ -311,47 +333,61 @@ impl Replay {
             return Ok(None);
         };
         self.seen = self.seen.saturating_add(1);
-        self.lines.push(id, line);
+        let fields = event.views.first().map(|it| &it.fields);
+        let is_own = |name: &str| !KNOWN.contains(&name.split('.').next().unwrap_or(name));
+        let says_more = fields.is_some_and(|it| it.iter().any(|it| is_own(it.0)));
+        self.lines.push(Line { id, says_more, text: line.trim_ascii().into() });
         let mut found = Vec::new();
         self.detector.observe(&event, event.time, &mut found);
-        self.tell(&found, out)?;
+        let source = fields.and_then(|it| it.get("src_host")?.text()).unwrap_or_default();
+        self.tell(&found, &source, out)?;
         Ok(Some(event.time))
     }
 
-    fn tell(&mut self, found: &[Detection], out: &mut dyn Write) -> io::Result<()> {
+    /// Writes what fired at an event of this source; without one, what had waited.
+    fn tell(&mut self, found: &[Detection], source: &str, out: &mut dyn Write) -> io::Result<()> {
         for detection in found {
-            let Some(meta) = self.detector.pack().meta(detection.rule).cloned() else { continue };
-            let count = self.counts.entry(meta.title.clone()).or_default();
+            let Some(meta) = self.detector.pack().meta(detection.rule) else { continue };
+            let count = self.counts.entry(detection.rule).or_default();
             *count = count.saturating_add(1);
-            let group: Map<String, Json> =
-                detection.group.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
-            let time = Timestamp(detection.time).rfc3339();
             if self.json {
-                let mut object = json!({
-                    "id": hex(&detection.id), "rule_id": meta.id, "title": meta.title,
-                    "level": meta.level.name(), "time": time, "group": group,
-                    "event_ids": detection.evidence, "author": meta.author, "tags": meta.tags,
-                    "correlation": matches!(detection.rule, Ref::Correlation(_)),
-                    "figure": detection.figure, "late": detection.late, "saturated": detection.saturated,
-                });
-                self.carry(detection, &mut object);
-                writeln!(out, "{object}")?;
+                self.write_object(detection, meta, out)?;
                 continue;
             }
-            let group: Vec<_> =
-                group.iter().map(|(name, value)| format!("{name}={}", shown(&plain(value)))).collect();
-            writeln!(out, "{time}  {:<13} {}  {}", meta.level.name(), shown(&meta.title), group.join(" "))?;
+            let group = detection.group.iter().map(|(name, value)| format!("{name}={}", shown(value)));
+            let group = group.collect::<Vec<_>>().join(" ");
+            let whom = if group.is_empty() { shown(source) } else { group };
+            let key = Key { rule: meta.title.clone(), whom: whom.clone() };
+            if !self.all && self.quiet.fired(key, detection.time, self.repeat).is_none() {
+                continue;
+            }
+            let time = Timestamp(detection.time).rfc3339();
+            writeln!(out, "{time}  {:<13} {}  {whom}", meta.level.name(), shown(&meta.title))?;
             if self.explain {
-                self.explain(detection, &meta, out)?;
+                self.explain(detection, meta, out)?;
             }
         }
         Ok(())
     }
 
+    fn write_object(&self, detection: &Detection, meta: &Meta, out: &mut dyn Write) -> io::Result<()> {
+        let group: Map<String, Json> =
+            detection.group.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+        let mut object = json!({
+            "id": hex(&detection.id), "rule_id": meta.id, "title": meta.title,
+            "level": meta.level.name(), "time": Timestamp(detection.time).rfc3339(), "group": group,
+            "event_ids": detection.evidence, "author": meta.author, "tags": meta.tags,
+            "correlation": matches!(detection.rule, Ref::Correlation(_)),
+            "figure": detection.figure, "late": detection.late, "saturated": detection.saturated,
+        });
+        self.carry(detection, &mut object);
+        writeln!(out, "{object}")
+    }
+
     /// Adds what the line of the last event says beyond OpenCanary's members.
     fn carry(&self, detection: &Detection, object: &mut Json) {
-        let line = detection.evidence.last().and_then(|it| self.lines.find(*it));
-        let more = line.and_then(|it| serde_json::from_slice::<Map<String, Json>>(it).ok());
+        let line = detection.evidence.last().and_then(|it| self.lines.find(*it)).filter(|it| it.says_more);
+        let more = line.and_then(|it| serde_json::from_slice::<Map<String, Json>>(&it.text).ok());
         if let (Some(more), Some(object)) = (more, object.as_object_mut()) {
             for (name, value) in more.into_iter().filter(|it| !KNOWN.contains(&it.0.as_str())) {
                 object.entry(name).or_insert(value);
@@ -359,12 +395,7 @@ impl Replay {
         }
     }
 
-    fn explain(
-        &self,
-        detection: &Detection,
-        meta: &serin_detect::Meta,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    fn explain(&self, detection: &Detection, meta: &Meta, out: &mut dyn Write) -> io::Result<()> {
         if let Some(place) = &meta.place {
             writeln!(out, "    rule {place}")?;
         }
@@ -373,7 +404,7 @@ impl Replay {
         }
         for id in &detection.evidence {
             match self.lines.find(*id) {
-                Some(line) => {
+                Some(Line { text: line, .. }) => {
                     writeln!(out, "    event {id}: {}", Tainted::new(line, line.len()).shown(SHOWN))?;
                 }
                 None => writeln!(out, "    event {id}")?,
@@ -385,7 +416,7 @@ impl Replay {
     fn end(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let mut found = Vec::new();
         self.detector.finish(&mut found);
-        self.tell(&found, out)?;
+        self.tell(&found, "", out)?;
         if io::stderr().is_terminal() {
             eprint!("\r\x1b[K");
         }
@@ -399,7 +430,11 @@ impl Replay {
         if self.json {
             return Ok(());
         }
-        for (title, count) in &self.counts {
+        let pack = self.detector.pack();
+        let title = |it: &Ref| pack.meta(*it).map_or("", |it| it.title.as_str());
+        let mut counts: Vec<_> = self.counts.iter().map(|(rule, count)| (*count, title(rule))).collect();
+        counts.sort_unstable_by(|a, b| (b.0, a.1).cmp(&(a.0, b.1)));
+        for (count, title) in counts {
             writeln!(out, "{count:>9}  {}", shown(title))?;
         }
         Ok(())
@@ -413,10 +448,6 @@ impl Replay {
             eprint!("\r{percent:>3} %  {} events", self.seen);
         }
     }
-}
-
-fn plain(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Safe on a terminal.

@@ -290,7 +290,9 @@ level: high
         before.take(&login(1, "root"));
         let stored: Vec<_> = told(&mut before).into_iter().map(|it| it.0).collect();
         let mut after = engine(SPRAY, &Settings::default());
-        stored.iter().for_each(|it| after.remember(it));
+        for record in &stored {
+            after.remember(record);
+        }
         after.remember(&login(1, "root"));
         after.take(&login(2, "admin"));
         after.tick(Timestamp(1_795_296_100_000_000));

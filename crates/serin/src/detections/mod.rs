@@ -8,7 +8,7 @@
 pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod library;
-mod quiet;
+pub(crate) mod quiet;
 mod report;
 pub(crate) mod settings;
 mod task;

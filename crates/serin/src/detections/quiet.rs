@@ -7,14 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 
 /// What makes two detections the same: the rule, and the group or the source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) rule: String,
-    pub(super) whom: String,
+pub(crate) struct Key {
+    pub(crate) rule: String,
+    pub(crate) whom: String,
 }
 
 /// What was told lately. Times are those of the events, in microseconds.
 #[derive(Debug, Default)]
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     told: HashMap<Key, Told>,
     /// The same, oldest first.
     oldest: BTreeSet<(i64, Key)>,
@@ -30,7 +30,7 @@ struct Told {
 impl Quiet {
     /// Takes in a firing. How many firings are to be told with it now, itself included; `None`: it is
     /// only counted.
-    pub(super) fn fired(&mut self, key: Key, at: i64, repeat: i64) -> Option<u64> {
+    pub(crate) fn fired(&mut self, key: Key, at: i64, repeat: i64) -> Option<u64> {
         let Some(told) = self.told.get_mut(&key) else {
             self.told(key, at);
             return Some(1);
@@ -46,7 +46,7 @@ impl Quiet {
     }
 
     /// It was told at this time.
-    pub(super) fn told(&mut self, key: Key, at: i64) {
+    pub(crate) fn told(&mut self, key: Key, at: i64) {
         if let Some(before) = self.told.insert(key.clone(), Told { at, since: 0 }) {
             self.oldest.remove(&(before.at, key.clone()));
         }
