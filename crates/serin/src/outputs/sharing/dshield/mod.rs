@@ -6,6 +6,8 @@
 //! least a minute apart even across restarts; each row once; nothing older than a day.
 
 mod check;
+mod commands;
+mod first;
 mod ini;
 mod request;
 mod rows;
@@ -13,7 +15,7 @@ mod schedule;
 mod settings;
 mod translation;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ use serin_event::{Record, Timestamp};
 use serin_services::conf::{Complaint, Conf};
 
 pub(crate) use self::check::account_check;
+use self::commands::Command;
+use self::first::{Connection, FirstOfMinute};
 use self::rows::{Kind, Row};
 use self::schedule::{Memory, POSTS_MAX, Plan, Schedule, Waiting};
 pub(crate) use self::settings::from_handler;
@@ -52,8 +56,6 @@ pub(crate) const INI: &str = "dshield.ini";
 const NOTED: Duration = Duration::from_millis(1200);
 /// A later time than this cannot be our note: the clock was set back.
 const AHEAD: i64 = 10_000_000;
-/// Of so many sources a connection counts as the first of its minute; beyond that none is told.
-const SOURCES_MAX: usize = 20_000;
 
 fn build(conf: &Conf) -> Result<Box<dyn Output>, Vec<Complaint>> {
     Ok(Box::new(DShield::new(conf, AddressPolicy::new(conf)?)?))
@@ -77,21 +79,12 @@ struct DShield {
     hurry: bool,
 }
 
-/// Sources and ports that were seen in the current minute.
-#[derive(Debug, Default)]
-struct FirstOfMinute {
-    minute: i64,
-    seen: HashSet<(IpAddr, u16)>,
-}
-
-impl FirstOfMinute {
-    fn is_first(&mut self, source: IpAddr, port: u16, time: Timestamp) -> bool {
-        let minute = time.0.div_euclid(60_000_000);
-        if minute != self.minute {
-            *self = Self { minute, seen: HashSet::new() };
-        }
-        self.seen.len() < SOURCES_MAX && self.seen.insert((source, port))
-    }
+/// One row on its way, and its event, which may have another.
+struct Part<'a> {
+    /// The event's place in the batch.
+    at: usize,
+    item: &'a Item,
+    row: Row,
 }
 
 impl DShield {
@@ -116,47 +109,58 @@ impl DShield {
         })
     }
 
-    /// The event as a row, `None` where it is one of many alike.
+    /// Whose event it is, where it may be told at all.
     ///
     /// # Errors
     ///
     /// Why it is withheld.
-    fn row(&self, record: &Record, kind: Kind) -> Result<Option<Row>, String> {
+    fn source(&self, record: &Record) -> Result<IpAddr, String> {
         let source = self.policy.source(record).map_err(|it| it.to_string())?;
         let ports = &self.checked.settings.allowed_ports.0;
-        let port = record.target.port;
-        if !ports.is_empty() && !port.is_some_and(|it| ports.contains(&it)) {
+        if !ports.is_empty() && !record.target.port.is_some_and(|it| ports.contains(&it)) {
             return Err("port not in allowed_ports".to_owned());
         }
         if schedule::is_stale(record.time, (self.clock)()) {
             return Err("older than 24 h".to_owned());
         }
+        Ok(source)
+    }
+
+    /// The event as a row of this type, `None` where it is one of many alike.
+    ///
+    /// # Errors
+    ///
+    /// Why it is withheld.
+    fn row(&self, record: &Record, source: IpAddr, kind: Kind) -> Result<Option<Row>, String> {
+        let alike = kind == Kind::Firewall
+            && !rows::is_packet(record)
+            && !self.first.lock().is_first(Connection::of(record, source), record.seq);
+        if alike {
+            return Ok(None);
+        }
         let mut row = rows::row(record, source, kind)?;
-        let hidden = |it| !self.policy.may_name_target(it) || self.policy.is_own(it);
-        rows::conceal(&mut row, &self.own, &hidden);
+        rows::conceal(&mut row, &self.own, &|it| self.hides(it));
         if let Some(target) = row.target
             && !self.checked.auto
             && self.checked.translation.of(target, &self.policy).is_none()
         {
             return Err(PRIVATE.to_owned());
         }
-        let alike = kind == Kind::Firewall
-            && !rows::is_packet(record)
-            && !self.first.lock().is_first(source, port.unwrap_or(0), record.time);
-        Ok((!alike).then_some(row))
+        Ok(Some(row))
     }
 
-    /// What becomes of rows that cannot wait for a post any more.
-    fn settled(&self, item: &Item, now: Timestamp) -> Option<Outcome> {
-        if schedule::is_stale(item.record.time, now) {
-            return Some(Outcome::Reject("older than 24 h: ISC wants no such rows".to_owned()));
-        }
-        let posts = self.memory.lock().unsure.get(&item.record.seq).copied().unwrap_or(0);
-        if posts < POSTS_MAX {
-            return None;
-        }
-        self.memory.lock().unsure.remove(&item.record.seq);
-        Some(Outcome::Reject(format!("posted {posts} times without an answer; not posted again")))
+    /// Whether an address must not leave in what a visitor wrote.
+    fn hides(&self, address: IpAddr) -> bool {
+        !self.policy.may_name_target(address) || self.policy.is_own(address)
+    }
+
+    /// Remembers what a session did, for the row of its login.
+    fn note_command(&self, record: &Record) {
+        let Some(mut command) = Command::of(record) else { return };
+        let hidden = |it| self.hides(it) || record.target.host == Some(it);
+        let clean = self.own.clean(&rows::cut(&command.text, rows::LINE_MAX), &hidden);
+        command.text = rows::cut(&clean, rows::LINE_MAX);
+        self.memory.lock().commands.note(record.seq, record.session, command);
     }
 
     /// What to do now. A post begins with a note of it, and takes place when that is saved.
@@ -188,71 +192,162 @@ impl DShield {
 
     async fn work(&mut self, batch: &[Item]) -> Vec<Outcome> {
         let now = (self.clock)();
-        let mut outcomes: Vec<Option<Outcome>> = batch.iter().map(|it| self.settled(it, now)).collect();
-        let mut rows: BTreeMap<usize, Row> = BTreeMap::new();
-        for (at, item) in batch.iter().enumerate() {
-            match serde_json::from_slice(&item.body) {
-                Ok(row) if outcomes.get(at).is_some_and(Option::is_none) => drop(rows.insert(at, row)),
-                Ok(_) => {}
-                Err(error) => set(&mut outcomes, at, Outcome::Reject(error.to_string())),
-            }
-        }
-        let time = |at: usize| batch.get(at).map_or(now, |it| it.record.time);
+        let mut outcomes = vec![None; batch.len()];
+        let mut rows = self.waiting(batch, &mut outcomes, now);
         let waiting: Vec<_> =
-            rows.iter().map(|(at, it)| Waiting { kind: it.kind, time: time(*at) }).collect();
+            rows.iter().map(|it| Waiting { kind: it.row.kind, time: it.item.record.time }).collect();
         let wait = match self.plan(&waiting, now) {
             Plan::Wait(wait) => wait,
             Plan::Post(kind) => {
-                rows.retain(|_, it| it.kind == kind);
-                let chosen: Vec<_> = rows.into_iter().take(kind.rows_max()).collect();
-                self.post(kind, chosen, batch, &mut outcomes).await;
+                let mut room = kind.rows_max();
+                let chosen = rows.extract_if(.., |it| {
+                    let chosen = it.row.kind == kind && room > 0;
+                    room -= usize::from(chosen);
+                    chosen
+                });
+                let chosen = chosen.collect();
+                let others = rows.iter().map(|it| it.at).collect();
+                self.post(kind, chosen, &others, &mut outcomes).await;
                 schedule::FLOOR
             }
         };
         outcomes.into_iter().map(|it| it.unwrap_or(Outcome::Wait(wait))).collect()
     }
 
-    /// Posts these rows and notes what became of them.
+    /// The rows that are still to be posted. What cannot wait any more is settled.
+    fn waiting<'a>(
+        &self,
+        batch: &'a [Item],
+        outcomes: &mut [Option<Outcome>],
+        now: Timestamp,
+    ) -> Vec<Part<'a>> {
+        let mut waiting = Vec::new();
+        let mut memory = self.memory.lock();
+        if let Some(first) = batch.first() {
+            memory.forget_before(first.record.seq);
+        }
+        let oldest = batch.iter().map(|it| it.record.time).min().unwrap_or(now);
+        first::forget(&mut memory.connections, oldest, now);
+        for (at, item) in batch.iter().enumerate() {
+            let seq = item.record.seq;
+            let rows: Vec<Row> = match serde_json::from_slice(&item.body) {
+                _ if schedule::is_stale(item.record.time, now) => {
+                    memory.settled(seq);
+                    let why = "older than 24 h: ISC wants no such rows".to_owned();
+                    set(outcomes, at, Outcome::Reject(why));
+                    continue;
+                }
+                Ok(rows) => rows,
+                Err(error) => {
+                    set(outcomes, at, Outcome::Reject(error.to_string()));
+                    continue;
+                }
+            };
+            let undone = rows.into_iter().filter(|it| memory.partly.get(&seq) != Some(&it.kind));
+            let (rows, given_up): (Vec<_>, Vec<_>) =
+                undone.partition(|it| memory.unanswered(it.kind, seq) < POSTS_MAX);
+            for (nth, row) in given_up.iter().enumerate() {
+                let why = format!("posted {POSTS_MAX} times without an answer; not posted again");
+                let last = rows.is_empty() && nth + 1 == given_up.len();
+                let outcome = self.concluded(&mut memory, item, row.kind, Outcome::Reject(why), !last);
+                set(outcomes, at, outcome);
+            }
+            if rows.is_empty() && given_up.is_empty() {
+                memory.settled(seq);
+                set(outcomes, at, Outcome::Duplicate);
+            }
+            waiting.extend(rows.into_iter().map(|row| Part { at, item, row }));
+        }
+        waiting
+    }
+
+    /// Notes what became of one row of an event. The outcome for the event; `None` while another row of
+    /// it is to be posted.
+    fn concluded(
+        &self,
+        memory: &mut Memory,
+        item: &Item,
+        kind: Kind,
+        outcome: Outcome,
+        others: bool,
+    ) -> Option<Outcome> {
+        if !matches!(outcome, Outcome::Delivered | Outcome::Reject(_)) {
+            return Some(outcome);
+        }
+        let record = &item.record;
+        if kind == Kind::Firewall
+            && !rows::is_packet(record)
+            && let Ok(source) = self.policy.source(record)
+        {
+            first::note(&mut memory.connections, Connection::of(record, source), record.seq);
+        }
+        if !others {
+            memory.settled(record.seq);
+            return Some(outcome);
+        }
+        if let Outcome::Reject(why) = outcome {
+            *memory.withheld.entry(why).or_default() += 1;
+        }
+        memory.answered(kind, &[record.seq]);
+        memory.partly.insert(record.seq, kind);
+        None
+    }
+
+    /// Posts these rows and notes what became of them. `others` are the places of events that have
+    /// another row to be posted.
     async fn post(
         &mut self,
         kind: Kind,
-        mut chosen: Vec<(usize, Row)>,
-        batch: &[Item],
+        mut chosen: Vec<Part<'_>>,
+        others: &HashSet<usize>,
         outcomes: &mut [Option<Outcome>],
     ) {
         self.memory.lock().posted = Some((self.clock)().0);
         if let Err(outcome) = self.find_public(&chosen).await {
-            for (at, _) in &chosen {
-                set(outcomes, *at, outcome.clone());
+            for part in &chosen {
+                set(outcomes, part.at, outcome.clone());
             }
             return;
         }
-        chosen.retain_mut(|(at, row)| {
-            let told = self.tell_target(row);
+        let conclude = |this: &Self, part: &Part<'_>, outcome: Outcome, outcomes: &mut [Option<Outcome>]| {
+            let others = others.contains(&part.at);
+            let outcome = this.concluded(&mut this.memory.lock(), part.item, kind, outcome, others);
+            set(outcomes, part.at, outcome);
+        };
+        chosen.retain_mut(|part| {
+            let told = self.tell_target(&mut part.row);
             if !told {
-                self.withhold(PRIVATE);
-                set(outcomes, *at, Outcome::Reject(PRIVATE.to_owned()));
+                if !others.contains(&part.at) {
+                    self.withhold(PRIVATE);
+                }
+                conclude(self, part, Outcome::Reject(PRIVATE.to_owned()), outcomes);
             }
             told
         });
-        let told = self.one_per_session(&chosen, batch);
+        let told = self.one_per_session(&mut chosen);
         if told.is_empty() {
             return;
         }
-        let numbers: Vec<u64> = chosen.iter().filter_map(|it| Some(batch.get(it.0)?.record.seq)).collect();
+        let numbers: Vec<u64> = chosen.iter().map(|it| it.item.record.seq).collect();
         let outcome = self.submit(kind, &told, &numbers).await;
-        for (at, _) in &chosen {
-            set(outcomes, *at, outcome.clone());
+        for part in &chosen {
+            conclude(self, part, outcome.clone(), outcomes);
         }
     }
 
-    /// The rows to send: of a session only its last, where the operator wants that.
-    fn one_per_session(&self, chosen: &[(usize, Row)], batch: &[Item]) -> Vec<Value> {
-        let session = |at: usize| batch.get(at).map_or(0, |it| it.record.session);
+    /// The rows to send: of a session only its last, where the operator wants that. Logins get what the
+    /// session did after them.
+    fn one_per_session(&self, chosen: &mut [Part<'_>]) -> Vec<Value> {
+        let memory = self.memory.lock();
         let mut later = HashSet::new();
         let mut rows: Vec<Value> = Vec::new();
-        for (at, row) in chosen.iter().rev() {
-            let session = session(*at);
+        for Part { item, row, .. } in chosen.iter_mut().rev() {
+            if row.kind == Kind::Cowrie
+                && let Some(command) = memory.commands.after(item.record.seq)
+            {
+                row.members.insert("lastcommand".to_owned(), command.into());
+            }
+            let session = item.record.session;
             let whole = self.checked.settings.granularity == Granularity::Attempt
                 || row.kind != Kind::Cowrie
                 || session == 0;
@@ -269,16 +364,13 @@ impl DShield {
         if aws_lc_rs::rand::fill(&mut nonce).is_err() {
             return Outcome::retry("the system gives no random numbers");
         }
-        // Before the post: should it be cut off, nobody knows what became of it.
-        for number in numbers {
-            *self.memory.lock().unsure.entry(*number).or_default() += 1;
-        }
+        self.memory.lock().post(kind, numbers);
         let account = &self.checked.account;
         let request = request::submit(self.checked.url.clone(), account, nonce, kind.name(), rows);
         let answer = self.http.attempt(request).await;
         let mut memory = self.memory.lock();
         if !matches!(&answer, Err(failed) if failed.maybe_sent) {
-            memory.unsure.retain(|it, _| !numbers.contains(it));
+            memory.answered(kind, numbers);
         }
         let clean = |it: String| it.replace(&account.apikey, "…");
         match answer.map(|it| request::understood(&it)) {
@@ -296,13 +388,13 @@ impl DShield {
     }
 
     /// Asks ISC for our public address where rows need it, at most once a day.
-    async fn find_public(&mut self, rows: &[(usize, Row)]) -> Result<(), Outcome> {
+    async fn find_public(&mut self, rows: &[Part<'_>]) -> Result<(), Outcome> {
         const DAY: i64 = 86_400_000_000;
         let now = (self.clock)();
         let known = self.public.is_some_and(|it| now.0.saturating_sub(it.1.0) < DAY);
         let needed =
             |row: &Row| row.target.is_some_and(|it| self.checked.translation.of(it, &self.policy).is_none());
-        if !self.checked.auto || known || !rows.iter().any(|it| needed(&it.1)) {
+        if !self.checked.auto || known || !rows.iter().any(|it| needed(&it.row)) {
             return Ok(());
         }
         let mut url = self.checked.url.clone();
@@ -340,22 +432,27 @@ impl DShield {
 
 const PRIVATE: &str = "private destination without replace_honeypot_ip";
 
-fn set(outcomes: &mut [Option<Outcome>], at: usize, outcome: Outcome) {
-    if let Some(slot) = outcomes.get_mut(at) {
+/// Notes the outcome of one event, if there is one yet.
+fn set(outcomes: &mut [Option<Outcome>], at: usize, outcome: impl Into<Option<Outcome>>) {
+    if let (Some(slot), Some(outcome)) = (outcomes.get_mut(at), outcome.into()) {
         *slot = Some(outcome);
     }
 }
 
 impl Output for DShield {
     fn encode(&self, record: &Record) -> Option<Vec<u8>> {
-        let kind = rows::kind(record)?;
-        match self.row(record, kind) {
-            Ok(row) => serde_json::to_vec(&row?).ok(),
-            Err(why) => {
-                self.withhold(&why);
-                None
-            }
+        let kinds = rows::kinds(record);
+        if kinds.is_empty() {
+            return None;
         }
+        let source = self.source(record).map_err(|why| self.withhold(&why)).ok()?;
+        self.note_command(record);
+        let row = |kind: &Kind| self.row(record, source, *kind).map_err(|why| self.withhold(&why)).ok()?;
+        let rows: Vec<Row> = kinds.iter().filter_map(row).collect();
+        if rows.iter().any(|it| it.kind == Kind::Cowrie) {
+            self.memory.lock().commands.login(record.seq, record.session);
+        }
+        if rows.is_empty() { None } else { serde_json::to_vec(&rows).ok() }
     }
 
     fn deliver<'a>(&'a mut self, batch: &'a [Item]) -> Later<'a, Delivery> {
@@ -363,7 +460,8 @@ impl Output for DShield {
     }
 
     fn recall(&mut self, memory: Option<&str>) {
-        if let Some(memory) = memory.and_then(|it| serde_json::from_str(it).ok()) {
+        if let Some(memory) = memory.and_then(|it| serde_json::from_str::<Memory>(it).ok()) {
+            *self.first.lock() = FirstOfMinute::recall(&memory.connections);
             *self.memory.lock() = memory;
             return;
         }

@@ -53,18 +53,18 @@ pub(super) struct Row {
 
 /// Longer texts are cut.
 const CREDENTIAL_MAX: usize = 256;
-const LINE_MAX: usize = 1024;
+pub(super) const LINE_MAX: usize = 1024;
 const DATA_MAX: usize = 16 * 1024;
 
-/// Which type an event has rows of; `None`: DShield has none for it.
-pub(super) fn kind(record: &Record) -> Option<Kind> {
+/// Which types an event may have rows of, one each; none: DShield has no type for it.
+pub(super) fn kinds(record: &Record) -> &'static [Kind] {
     match record.kind.logtype {
-        4002 | 6001 => Some(Kind::Cowrie),
-        3000..=3003 => Some(Kind::Webhoneypot),
+        4002 | 6001 => &[Kind::Cowrie, Kind::Firewall],
+        3000..=3003 => &[Kind::Webhoneypot, Kind::Firewall],
         // What the sensor says of itself, opened files, whoever answers for a name, incidents, and kinds
         // of the operator's own.
-        0..=1999 | 5000 | 19001 | 22000..=22999 | 99000.. => None,
-        _ => Some(Kind::Firewall),
+        0..=1999 | 5000 | 19001 | 22000..=22999 | 99000.. => &[],
+        _ => &[Kind::Firewall],
     }
 }
 
@@ -212,7 +212,7 @@ fn text(fields: &Value, name: &str, most: usize) -> String {
 }
 
 /// At most so many bytes, marked where something is missing.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
@@ -260,7 +260,7 @@ mod tests {
 
     fn made(event: &Event) -> Row {
         let record = record(event);
-        row(&record, record.source.host.unwrap(), kind(&record).unwrap()).unwrap()
+        row(&record, record.source.host.unwrap(), kinds(&record)[0]).unwrap()
     }
 
     #[test]
@@ -395,7 +395,7 @@ mod tests {
             &kinds::INCIDENT_HIGH,
             &kinds::USER_0,
         ] {
-            assert_eq!(kind(&record(&Event::new(event))), None, "{}", event.name);
+            assert_eq!(kinds(&record(&Event::new(event))), [], "{}", event.name);
         }
         let icmp = record(&Event::new(&kinds::PORTSCAN_SYN).with("PROTO", "ICMP"));
         assert!(row(&icmp, icmp.source.host.unwrap(), Kind::Firewall).is_err());

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serin_event::Timestamp;
 
+use super::commands::Commands;
+use super::first::Told;
 use super::rows::Kind;
 
 /// However much there is to tell: posts are at least so far apart.
@@ -20,11 +22,17 @@ pub(super) const POSTS_MAX: u8 = 4;
 
 /// What must be known after a restart; saved with the cursor.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Memory {
     /// When the last post began.
     pub(super) posted: Option<i64>,
-    /// Rows by number whose posts had no known result, and how many those were.
-    pub(super) unsure: BTreeMap<u64, u8>,
+    /// Rows whose posts had no known result, by the number of the event, and how many those were.
+    pub(super) unanswered: BTreeMap<Kind, BTreeMap<u64, u8>>,
+    /// Events that wait with one row while that of this type is done with, by number.
+    pub(super) partly: BTreeMap<u64, Kind>,
+    /// Connections that were told and may be met again.
+    pub(super) connections: Told,
+    pub(super) commands: Commands,
     /// Rows that ISC confirmed.
     pub(super) confirmed: BTreeMap<Kind, u64>,
     /// The last confirmation, and when it came.
@@ -37,6 +45,47 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// How often this row was posted without an answer.
+    pub(super) fn unanswered(&self, kind: Kind, seq: u64) -> u8 {
+        self.unanswered.get(&kind).and_then(|it| it.get(&seq)).copied().unwrap_or(0)
+    }
+
+    /// These rows are being posted: should that be cut off, nobody knows what became of them.
+    pub(super) fn post(&mut self, kind: Kind, numbers: &[u64]) {
+        let posts = self.unanswered.entry(kind).or_default();
+        for number in numbers {
+            let count = posts.entry(*number).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// What became of these posts is known.
+    pub(super) fn answered(&mut self, kind: Kind, numbers: &[u64]) {
+        if let Some(posts) = self.unanswered.get_mut(&kind) {
+            posts.retain(|it, _| !numbers.contains(it));
+        }
+        self.unanswered.retain(|_, it| !it.is_empty());
+    }
+
+    /// Nothing of this event waits any more.
+    pub(super) fn settled(&mut self, seq: u64) {
+        for kind in Kind::ALL {
+            self.answered(kind, &[seq]);
+        }
+        self.partly.remove(&seq);
+        self.commands.settled(seq);
+    }
+
+    /// Nothing before this number waits.
+    pub(super) fn forget_before(&mut self, seq: u64) {
+        for posts in self.unanswered.values_mut() {
+            *posts = posts.split_off(&seq);
+        }
+        self.unanswered.retain(|_, it| !it.is_empty());
+        self.partly = self.partly.split_off(&seq);
+        self.commands.forget_before(seq);
+    }
+
     /// For a person.
     pub(super) fn told(&self) -> String {
         let sum: u64 = self.confirmed.values().sum();
@@ -50,8 +99,9 @@ impl Memory {
         if let Some(at) = self.said_at {
             let _ = write!(text, ", the last at {}: {}", Timestamp(at).rfc3339(), self.said);
         }
-        if !self.unsure.is_empty() {
-            let _ = write!(text, "; {} posted without an answer", self.unsure.len());
+        let unanswered: usize = self.unanswered.values().map(BTreeMap::len).sum();
+        if unanswered > 0 {
+            let _ = write!(text, "; {unanswered} posted without an answer");
         }
         if !self.withheld.is_empty() {
             let reasons: Vec<_> = self.withheld.iter().map(|(why, count)| format!("{count} {why}")).collect();

@@ -53,8 +53,13 @@ fn record(seq: u64, kind: &'static serin_event::Kind, source: &str, target: &str
     }
 }
 
+/// At a private address: it has no row that names the destination.
 fn login(seq: u64) -> Record {
-    record(seq, &kinds::SSH_LOGIN, "203.0.113.7", "198.51.100.9")
+    record(seq, &kinds::SSH_LOGIN, "203.0.113.7", "10.0.0.1")
+}
+
+fn visit(seq: u64) -> Record {
+    record(seq, &kinds::HTTP_GET, "203.0.113.7", "198.51.100.9")
 }
 
 fn item(output: &DShield, record: Record) -> Item {
@@ -151,7 +156,7 @@ async fn a_refused_connection_is_no_post() {
         pass(70);
         let outcomes = deliver(&mut output, &items).await;
         assert!(matches!(&outcomes[..], [Outcome::Retry { .. }]), "{outcomes:?}");
-        assert!(output.memory.lock().unsure.is_empty());
+        assert!(output.memory.lock().unanswered.is_empty());
     }
 }
 
@@ -166,11 +171,11 @@ async fn what_isc_confirms_is_told_and_what_it_refuses_is_held() {
     assert_eq!(body["logs"].as_array().unwrap().len(), 1, "one row of a session");
     let told = output.receipt().unwrap();
     assert!(told.starts_with("ISC confirmed 1 rows (1 cowrie), the last at 2026-"), "{told}");
-    assert!(told.ends_with(": OK 300 Bytes received"), "{told}");
+    assert!(told.contains(": OK 300 Bytes received; withheld: 1 private destination"), "{told}");
     pass(70);
     let outcomes = deliver(&mut output, &items).await;
     assert_eq!(outcomes, vec![Outcome::Hold("ISC says: ERROR: no …".to_owned()); 2]);
-    assert!(output.memory.lock().unsure.is_empty());
+    assert!(output.memory.lock().unanswered.is_empty());
 }
 
 #[tokio::test]
@@ -233,11 +238,12 @@ fn what_must_not_be_told_is_counted_by_reason() {
             ("own address", 1),
             ("own self-test", 1),
             ("port not in allowed_ports", 1),
-            ("private destination without replace_honeypot_ip", 1),
+            // A web request, and the connection that it came with.
+            ("private destination without replace_honeypot_ip", 2),
             ("private or special address", 1),
         ]
     );
-    assert!(output.warning().unwrap().contains("1 rows were withheld"));
+    assert!(output.warning().unwrap().contains("2 rows were withheld"));
     // A login names no destination.
     assert!(output.encode(&record(10, &kinds::SSH_LOGIN, "203.0.113.7", "10.0.0.1")).is_some());
 }
@@ -245,9 +251,13 @@ fn what_must_not_be_told_is_counted_by_reason() {
 #[test]
 fn of_many_connections_the_first_of_a_minute_is_a_row() {
     let output = output(1, &[]);
-    let taken = |source: &str| output.encode(&record(1, &kinds::FTP_LOGIN, source, "198.51.100.9")).is_some();
-    let scanned =
-        || output.encode(&record(1, &kinds::PORTSCAN_NMAP_FIN, "203.0.113.7", "198.51.100.9")).is_some();
+    let seq = Cell::new(0);
+    let taken = |kind, source: &str| {
+        seq.set(seq.get() + 1);
+        output.encode(&record(seq.get(), kind, source, "198.51.100.9")).is_some()
+    };
+    let scanned = || taken(&kinds::PORTSCAN_NMAP_FIN, "203.0.113.7");
+    let taken = |source: &str| taken(&kinds::FTP_LOGIN, source);
     assert_eq!([taken("203.0.113.7"), taken("203.0.113.7"), taken("203.0.113.8")], [true, false, true]);
     assert_eq!([scanned(), scanned()], [true, true], "a packet is a row");
     pass(60);
@@ -264,4 +274,121 @@ fn a_clock_that_is_set_back_stops_nothing_for_longer_than_a_minute() {
     assert_eq!(output.plan(&waiting, test_clock()), Plan::Wait(NOTED));
     pass(2);
     assert_eq!(output.plan(&waiting, test_clock()), Plan::Post(Kind::Cowrie));
+}
+
+/// The rows of a post: type, and how many.
+async fn posted(heard: &mut mpsc::UnboundedReceiver<String>) -> (String, Vec<Value>) {
+    let body: Value = serde_json::from_str(&heard.recv().await.unwrap()).unwrap();
+    (body["type"].as_str().unwrap().to_owned(), body["logs"].as_array().unwrap().clone())
+}
+
+fn restarted(output: &DShield, port: u16) -> DShield {
+    let memory = output.memory().unwrap();
+    let mut output = self::output(port, &[("interval", json!(60))]);
+    output.recall(Some(&memory));
+    output
+}
+
+#[tokio::test]
+async fn a_web_request_and_its_connection_are_posted_once_each_also_across_restarts() {
+    let (port, mut heard) = isc(&[Some("OK"), Some("OK"), Some("OK")]).await;
+    let mut output = output(port, &[("interval", json!(60))]);
+    let (first, alike) = (visit(5), visit(6));
+    let items = [item(&output, first.clone()), item(&output, alike.clone())];
+    pass(70);
+    // The second one came with the same connection, as far as ISC is concerned.
+    let outcomes = deliver(&mut output, &items).await;
+    assert_eq!(outcomes, [Outcome::Wait(schedule::FLOOR), Outcome::Delivered]);
+    let (kind, rows) = posted(&mut heard).await;
+    assert_eq!((kind.as_str(), rows.len()), ("webhoneypot", 2));
+    assert_eq!(output.memory.lock().partly.get(&5), Some(&Kind::Webhoneypot));
+
+    let mut output = restarted(&output, port);
+    let items = [item(&output, first.clone())];
+    let [Outcome::Wait(time)] = deliver(&mut output, &items).await[..] else { panic!("posted") };
+    assert!(time > Duration::from_secs(55), "{time:?}");
+    pass(70);
+    assert_eq!(deliver(&mut output, &items).await, [Outcome::Delivered]);
+    let (kind, rows) = posted(&mut heard).await;
+    assert_eq!((kind.as_str(), rows.len(), &rows[0]["sport"]), ("firewall", 1, &json!("42350")));
+    assert!(output.memory.lock().partly.is_empty());
+
+    // What comes after a restart, still of that minute, has no connection of its own to tell of.
+    let mut output = restarted(&output, port);
+    let late = Record { seq: 7, ..first };
+    let items = [item(&output, late)];
+    pass(70);
+    assert_eq!(deliver(&mut output, &items).await, [Outcome::Delivered]);
+    assert_eq!(posted(&mut heard).await.0, "webhoneypot");
+    let mut memory = output.memory.lock();
+    assert_eq!(memory.confirmed.values().sum::<u64>(), 4);
+    assert!(memory.unanswered.is_empty() && memory.partly.is_empty());
+    assert_eq!(memory.connections.len(), 1);
+    first::forget(&mut memory.connections, test_clock(), test_clock());
+    assert_eq!(memory.connections.len(), 1, "kept for a while");
+}
+
+#[tokio::test]
+async fn a_row_without_an_answer_keeps_no_other_from_its_post() {
+    let (port, mut heard) = isc(&[None, None, None, None, Some("OK")]).await;
+    let mut output = output(port, &[("interval", json!(60))]);
+    let items = [item(&output, visit(5))];
+    for post in 1..=4 {
+        pass(70);
+        let outcomes = deliver(&mut output, &items).await;
+        assert!(matches!(&outcomes[..], [Outcome::Retry { .. }]), "{post}: {outcomes:?}");
+        assert_eq!(posted(&mut heard).await.0, "webhoneypot");
+    }
+    pass(70);
+    assert_eq!(deliver(&mut output, &items).await, [Outcome::Delivered]);
+    assert_eq!(posted(&mut heard).await.0, "firewall");
+    let withheld: Vec<_> = output.memory.lock().withheld.clone().into_iter().collect();
+    assert_eq!(withheld, [("posted 4 times without an answer; not posted again".to_owned(), 1)]);
+}
+
+fn command(
+    seq: u64,
+    kind: &'static serin_event::Kind,
+    name: &'static str,
+    text: impl Into<serin_event::Value>,
+) -> Record {
+    let event = Event::new(kind).with(name, text);
+    let event = if kind.declares("REQUEST") { event.with("REQUEST", "exec") } else { event };
+    let Record { logdata, .. } = Record::of(&event, Timestamp(0), 0, "");
+    Record { kind, logdata, ..record(seq, &kinds::HTTP_GET, "203.0.113.7", "198.51.100.9") }
+}
+
+#[tokio::test]
+async fn the_last_command_of_a_session_stands_in_the_row_of_its_last_login() {
+    let (port, mut heard) = isc(&[Some("OK")]).await;
+    let mut output = output(port, &[("interval", json!(60)), ("own_names", json!(["corp.example"]))]);
+    let logins = [login(1), login(2)];
+    let items = logins.clone().map(|it| item(&output, it));
+    let told = [
+        command(3, &kinds::SSH_REQUEST, "COMMAND", "id"),
+        command(4, &kinds::SSH_REQUEST, "COMMAND", "wget 10.0.0.5/x 198.51.100.9 192.0.2.4 www.corp.example"),
+    ];
+    for command in &told {
+        output.encode(command);
+    }
+    let memory = output.memory().unwrap();
+    output.recall(Some(&memory));
+    let items = items.map(|it| item(&output, Record::clone(&it.record)));
+    // What a rule suppresses or comes from elsewhere is no command to tell of.
+    let bait = Record { honeycred: Some(true), ..command(5, &kinds::SSH_REQUEST, "COMMAND", "secret") };
+    let elsewhere = Record { session: 8, ..command(6, &kinds::SSH_REQUEST, "COMMAND", "other") };
+    for command in [bait, elsewhere] {
+        output.encode(&command);
+    }
+    pass(70);
+    let outcomes = deliver(&mut output, &items).await;
+    assert_eq!(outcomes, [Outcome::Delivered, Outcome::Delivered]);
+    let (kind, rows) = posted(&mut heard).await;
+    let told: Vec<_> = rows.iter().map(|it| it["lastcommand"].as_str().unwrap()).collect();
+    assert_eq!((kind.as_str(), told), ("cowrie", vec!["", "wget …/x … 192.0.2.4 www.…"]));
+    assert_eq!(output.memory.lock().commands, commands::Commands::default());
+    item(&output, login(7));
+    output.encode(&command(8, &kinds::SSH_INPUT, "DATA", "ä".repeat(2000)));
+    let memory = output.memory.lock();
+    assert!(memory.commands.after(7).unwrap().len() < 1040, "cut");
 }
