@@ -180,6 +180,8 @@ impl Task {
         }
         self.skip_delivered().await;
         while !self.is_over() {
+            // An attempt that a stop overtakes did not know that it should hurry: it gets another.
+            let stopping = self.stop().is_some();
             self.fill().await;
             let pause = if self.window.items.is_empty() {
                 self.idle().await;
@@ -190,7 +192,7 @@ impl Task {
             };
             self.save_if_due().await;
             if let Some(pause) = pause {
-                if self.stop().is_some() {
+                if stopping {
                     break;
                 }
                 let room = self.window.items.len() < self.conf.output.batch.events;
