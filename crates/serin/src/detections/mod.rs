@@ -14,4 +14,4 @@ pub(crate) mod settings;
 mod task;
 pub(crate) mod views;
 
-pub(crate) use task::{Detections, READER};
+pub(crate) use task::{Detections, Orders, READER};

@@ -1,278 +1,108 @@
-//! Feeds the rules from the journal, and writes what they find.
+//! Detection as it follows the journal: which rules there are, and what is stored of what they find.
 //!
-//! What is told and how far it has read are written in one transaction. After a crash the rules look
-//! again at what correlations can still see of the time before, and tell nothing of it: so nothing is
-//! told twice, and nothing is missed.
+//! After a start the rules look again at what correlations can still see of the time before, and tell
+//! nothing of it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serin_detect::Pack;
 use serin_event::{Record, Timestamp, kinds};
-use serin_store::{Query, Reader, ReaderState};
-use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep, timeout_at};
+use serin_store::{Error, Query, Reader, ReaderState};
+use tokio::task::spawn_blocking;
 
 use super::engine::{Engine, pack};
 use super::settings::Settings;
 use super::{files, library};
 use crate::runtime::clock;
-use crate::runtime::journal::{Journal, Settlement};
+use crate::runtime::journal::follow::{Follower, Following, Step};
 use crate::runtime::metrics::Metrics;
 
-/// The name of its cursor. No output has such a name by accident.
+/// The name of its cursor.
 pub(crate) const READER: &str = "@detections";
 
 /// The detection of a running sensor.
-pub(crate) struct Detections {
-    orders: watch::Sender<Orders>,
-    task: JoinHandle<()>,
-}
+pub(crate) type Detections = Following<Task>;
 
-/// What is wanted of the task.
+/// What is wanted of it.
 #[derive(Clone)]
-struct Orders {
+pub(crate) struct Orders {
     settings: Arc<Settings>,
     node: Arc<str>,
-    /// Counts the changes of the settings.
-    edition: u64,
-    stop: bool,
 }
 
-impl Detections {
-    /// Begins where the last run stopped; the first run, with what is stored from now on.
-    pub(crate) fn start(settings: &Settings, node: &str, journal: Journal, metrics: Arc<Metrics>) -> Self {
-        let orders =
-            Orders { settings: Arc::new(settings.clone()), node: node.into(), edition: 0, stop: false };
-        let (orders, wanted) = watch::channel(orders);
-        let task = Task {
-            stored: journal.stored(),
-            journal,
-            metrics,
-            orders: wanted,
-            changed: Vec::new(),
-            looked: Instant::now(),
-        };
-        Self { orders, task: tokio::spawn(task.run()) }
-    }
-
-    /// Other settings from now on.
-    pub(crate) fn set(&self, settings: &Settings, node: &str) {
-        self.orders.send_modify(|it| {
-            it.settings = Arc::new(settings.clone());
-            it.node = node.into();
-            it.edition = it.edition.wrapping_add(1);
-        });
-    }
-
-    /// Takes in what is stored, tells what is to be told of it, and ends. What cannot be done within
-    /// seconds is done at the next start.
-    pub(crate) async fn stop(&mut self) {
-        self.orders.send_modify(|it| it.stop = true);
-        if timeout_at(Instant::now() + GRACE, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
+impl Orders {
+    pub(crate) fn new(settings: &Settings, node: &str) -> Self {
+        Self { settings: Arc::new(settings.clone()), node: node.into() }
     }
 }
 
-struct Task {
-    journal: Journal,
-    metrics: Arc<Metrics>,
-    orders: watch::Receiver<Orders>,
-    stored: watch::Receiver<u64>,
+/// The engine, and the rules that it was given.
+pub(crate) struct Task {
+    /// `None`: detection is switched off.
+    engine: Option<Engine>,
+    orders: Orders,
     /// When the operator's rule files were last changed.
-    changed: Vec<(PathBuf, Option<SystemTime>)>,
+    changed: Changed,
     looked: Instant,
 }
 
-/// The engine and how far it has read.
-struct Session {
-    /// `None`: detection is switched off.
-    engine: Option<Engine>,
-    edition: u64,
-    cursor: u64,
-    /// What was last written.
-    written: u64,
-    written_at: Instant,
-}
+type Changed = Vec<(PathBuf, Option<SystemTime>)>;
 
 impl Task {
-    async fn run(mut self) {
-        let mut complained = false;
-        loop {
-            let Err(why) = self.session(&mut complained).await else { return };
-            if self.orders.borrow().stop {
-                return;
-            }
-            if !complained {
-                tracing::warn!(why, "detection waits for the event store");
-            }
-            complained = true;
-            sleep(AGAIN).await;
-        }
-    }
-
-    /// Works until it is told to stop, or until something cannot be read or written.
-    async fn session(&mut self, complained: &mut bool) -> Result<(), String> {
-        let mut session = self.begin().await?;
-        loop {
-            let newest = *self.stored.borrow_and_update();
-            let orders = self.orders.borrow_and_update().clone();
-            self.take_rules(&mut session, &orders).await;
-            let caught_up = self.read(&mut session, newest).await;
-            if let Some(engine) = session.engine.as_mut().filter(|_| caught_up) {
-                engine.tick(clock::now());
-            }
-            let ending = orders.stop && caught_up;
-            let late = session.written_at.elapsed() >= SAVE_EVERY;
-            let has_news = session.engine.as_ref().is_some_and(Engine::has_news);
-            if has_news || (session.cursor > session.written && (late || ending)) {
-                self.write(&mut session, &orders.node).await?;
-                *complained = false;
-            }
-            // Nobody is left to give orders when the sensor ends in a hurry.
-            if ending || self.orders.has_changed().is_err() {
-                return Ok(());
-            }
-            if caught_up {
-                self.wait().await;
-            }
-        }
-    }
-
-    /// With what the store says of the last run, or of the time before a failure.
-    async fn begin(&mut self) -> Result<Session, String> {
-        let Some(began) = self.journal.began() else { return Err("the event store is not open yet".into()) };
-        let orders = self.orders.borrow().clone();
-        let pack = self.rules(&orders.settings).await?;
-        let path = self.journal.path().to_owned();
-        let settings = orders.settings.clone();
-        let load = spawn_blocking(move || {
-            let mut engine = settings.enabled.then(|| Engine::new(pack, &settings));
-            load(&path, began, engine.as_mut()).map(|place| (engine, place))
-        });
-        let (engine, place) = load.await.map_err(|it| it.to_string())?.map_err(|it| it.to_string())?;
-        let cursor = place.cursor;
-        // From now on nothing is deleted that was not read.
-        self.journal.advance(place);
-        let written_at = Instant::now();
-        Ok(Session { engine, edition: orders.edition, cursor, written: cursor, written_at })
-    }
-
-    /// The rules as the settings want them and as the files are now.
-    async fn rules(&mut self, settings: &Arc<Settings>) -> Result<Pack, String> {
-        let settings = settings.clone();
-        let read = spawn_blocking(move || {
-            let (files, wrongs) = library::files(&settings);
-            (pack(&files, &settings), wrongs, files::changed(&library::paths(&settings)))
-        });
-        let (pack, wrongs, changed) = read.await.map_err(|it| it.to_string())?;
-        for wrong in wrongs {
-            tracing::warn!("detection.rules: {wrong}");
-        }
-        if let Some(first) = pack.refused.first() {
-            let many = pack.refused.len();
-            tracing::warn!(
-                "{many} detection rules are not used, the first: {first}; see `serin rules check`"
-            );
-        }
+    /// Takes the rules of new orders, or of files that have changed.
+    async fn take_rules(&mut self) {
+        self.looked = Instant::now();
+        let settings = self.orders.settings.clone();
+        let Ok((pack, changed)) = spawn_blocking(move || rules(&settings)).await else { return };
         self.changed = changed;
-        self.looked = Instant::now();
-        Ok(pack)
-    }
-
-    /// Takes other rules where settings or files have changed.
-    async fn take_rules(&mut self, session: &mut Session, orders: &Orders) {
-        let same = session.edition == orders.edition;
-        if same && (self.looked.elapsed() < LOOK_EVERY || orders.stop) {
-            return;
-        }
-        self.looked = Instant::now();
-        let paths = library::paths(&orders.settings);
-        if same && (paths.is_empty() || !self.files_changed(paths).await) {
-            return;
-        }
-        session.edition = orders.edition;
-        let Ok(pack) = self.rules(&orders.settings).await else { return };
-        match session.engine.as_mut().filter(|_| orders.settings.enabled) {
-            Some(engine) => engine.set(pack, &orders.settings),
-            None => session.engine = orders.settings.enabled.then(|| Engine::new(pack, &orders.settings)),
+        let settings = &self.orders.settings;
+        match self.engine.as_mut().filter(|_| settings.enabled) {
+            Some(engine) => engine.set(pack, settings),
+            None => self.engine = settings.enabled.then(|| Engine::new(pack, settings)),
         }
         tracing::info!("the detection rules were read again");
     }
 
-    async fn files_changed(&self, paths: Vec<PathBuf>) -> bool {
+    /// Whether files were changed since they were read.
+    async fn files_changed(&mut self) -> bool {
+        self.looked = Instant::now();
+        let paths = library::paths(&self.orders.settings);
         let now = spawn_blocking(move || files::changed(&paths)).await;
         now.is_ok_and(|it| it != self.changed)
     }
-
-    /// Takes in what follows. Whether that was all there is.
-    async fn read(&self, session: &mut Session, newest: u64) -> bool {
-        if session.cursor >= newest {
-            return true;
-        }
-        let records = self.journal.after(session.cursor, PAGE).await;
-        for record in &records {
-            session.cursor = record.seq;
-            let Some(engine) = session.engine.as_mut() else { continue };
-            if catch_unwind(AssertUnwindSafe(|| engine.take(record))).is_err() {
-                tracing::error!(event = record.seq, "the detection rules failed on an event");
-            }
-        }
-        records.is_empty() || session.cursor >= newest
-    }
-
-    async fn write(&self, session: &mut Session, node: &Arc<str>) -> Result<(), String> {
-        let now = clock::now();
-        let reports = session.engine.as_mut().map(Engine::reports).unwrap_or_default();
-        let records: Vec<Record> = reports.iter().map(|it| it.record(node, now)).collect();
-        let kinds: Vec<_> = records.iter().map(|it| it.kind).collect();
-        let reader = ReaderState {
-            name: READER.to_owned(),
-            cursor: session.cursor,
-            status: status(session.engine.as_ref()),
-            updated: now,
-        };
-        let settlement = Settlement { records, incidents: Vec::new(), gone: Vec::new(), reader };
-        self.journal.settle(settlement).await?;
-        session.written = session.cursor;
-        session.written_at = Instant::now();
-        for kind in kinds {
-            self.metrics.count(kind);
-        }
-        Ok(())
-    }
-
-    /// Until something is stored, or correlations may have waited long enough for what is late.
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.stored.changed() => {}
-            _ = self.orders.changed() => {}
-            () = sleep(TICK) => {}
-        }
-    }
 }
 
-/// Where it stands, once the engine has looked at what correlations can still see of what it has read.
-fn load(
-    path: &std::path::Path,
-    began: u64,
-    engine: Option<&mut Engine>,
-) -> Result<ReaderState, serin_store::Error> {
-    let reader = Reader::open(path)?;
-    let saved = reader.readers()?.into_iter().find(|it| it.name == READER);
-    let Some(place) = saved else {
-        return Ok(ReaderState {
-            name: READER.to_owned(),
-            cursor: began,
-            status: status(None),
-            updated: clock::now(),
-        });
-    };
-    if let Some(engine) = engine {
+/// The rules as the settings want them and as the files are now.
+fn rules(settings: &Settings) -> (Pack, Changed) {
+    let changed = files::changed(&library::paths(settings));
+    let (files, wrongs) = library::files(settings);
+    for wrong in wrongs {
+        tracing::warn!("detection.rules: {wrong}");
+    }
+    let pack = pack(&files, settings);
+    if let Some(first) = pack.refused.first() {
+        let many = pack.refused.len();
+        tracing::warn!("{many} detection rules are not used, the first: {first}; see `serin rules check`");
+    }
+    (pack, changed)
+}
+
+impl Follower for Task {
+    type Orders = Orders;
+    const READER: &'static str = READER;
+    const WORK: &'static str = "detection waits";
+
+    fn new(orders: &Orders) -> Self {
+        let settings = &orders.settings;
+        let (pack, changed) = rules(settings);
+        let engine = settings.enabled.then(|| Engine::new(pack, settings));
+        Self { engine, orders: orders.clone(), changed, looked: Instant::now() }
+    }
+
+    fn recall(&mut self, reader: &Reader, place: &ReaderState) -> Result<(), Error> {
+        let Some(engine) = &mut self.engine else { return Ok(()) };
         let since = Some(Timestamp(clock::now().0.saturating_sub(engine.memory())));
         let lately = Query { since, newest_first: true, limit: REMEMBERED, ..Query::default() };
         // What was told stands behind the events that it tells of.
@@ -283,8 +113,50 @@ fn load(
                 engine.remember(record);
             }
         }
+        Ok(())
     }
-    Ok(place)
+
+    async fn obey(&mut self, orders: &Orders) {
+        let is_new = !Arc::ptr_eq(&self.orders.settings, &orders.settings);
+        self.orders = orders.clone();
+        let due = self.looked.elapsed() >= LOOK_EVERY && !orders.settings.rules.0.is_empty();
+        if is_new || (due && self.files_changed().await) {
+            self.take_rules().await;
+        }
+    }
+
+    fn take(&mut self, record: &Record) {
+        if let Some(engine) = &mut self.engine {
+            engine.take(record);
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        if let Some(engine) = &mut self.engine {
+            engine.tick(now);
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.engine.as_ref().is_some_and(Engine::has_news)
+    }
+
+    fn has_changed(&self) -> bool {
+        self.has_news()
+    }
+
+    /// Correlations may have waited long enough for what is late.
+    fn due_in(&self) -> Option<Duration> {
+        self.engine.as_ref().map(|_| TICK)
+    }
+
+    fn step(&mut self, now: Timestamp, _hurry: bool) -> Step {
+        let reports = self.engine.as_mut().map(Engine::reports).unwrap_or_default();
+        let records = reports.iter().map(|it| it.record(&self.orders.node, now)).collect();
+        Step { records, status: status(self.engine.as_ref()), ..Step::default() }
+    }
+
+    fn written(&mut self, _metrics: &Metrics) {}
 }
 
 /// For whoever asks how detection is doing.
@@ -300,14 +172,7 @@ fn status(engine: Option<&Engine>) -> String {
     .to_string()
 }
 
-/// Records taken in at once.
-const PAGE: usize = 1000;
-/// What merely moves on is written so often; a crash costs reading it again.
-const SAVE_EVERY: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// After a failure.
-const AGAIN: Duration = Duration::from_secs(1);
-const GRACE: Duration = Duration::from_secs(5);
 /// Events that are looked at again after a start, for correlations.
 const REMEMBERED: usize = 50_000;

@@ -22,4 +22,4 @@ mod words;
 
 pub(crate) use engine::Totals;
 pub(crate) use notice::{Change, Notice, PASSWORDS, USERS, labels};
-pub(crate) use task::{Incidents, READER};
+pub(crate) use task::{Incidents, Orders, READER};

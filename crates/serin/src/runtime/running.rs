@@ -25,8 +25,8 @@ use super::privileges;
 use super::sensor::{CONSOLE, Sensor, Unavailable};
 use super::teller::Teller;
 use crate::config::{Complaints, Config, search};
-use crate::detections::Detections;
-use crate::incidents::{Change, Incidents};
+use crate::detections::{self, Detections};
+use crate::incidents::{self, Change, Incidents};
 use crate::outputs::health::Watch;
 use crate::outputs::manager::Manager;
 use crate::selftest::Tester;
@@ -90,15 +90,10 @@ impl Running {
         });
         let config_changed = config.file.as_deref().and_then(modified);
         let rules_changed = search::rules_changed(&config.rule_files);
-        let detections =
-            Detections::start(&config.detection, &config.node_id, journal.clone(), sensor.metrics.clone());
-        let incidents = Incidents::start(
-            &config.incidents,
-            &config.node_id,
-            sensor.enricher.hook(),
-            journal.clone(),
-            sensor.metrics.clone(),
-        );
+        let orders = detections::Orders::new(&config.detection, &config.node_id);
+        let detections = Detections::start(orders, journal.clone(), sensor.metrics.clone());
+        let orders = incidents::Orders::new(&config.incidents, &config.node_id, sensor.enricher.hook());
+        let incidents = Incidents::start(orders, journal.clone(), sensor.metrics.clone());
         let teller = Teller::new(sensor.recorder.clone());
         let mut running = Self {
             reload,
@@ -414,8 +409,9 @@ impl Running {
         let later = self.config.at_next_start(&config);
         let console = self.console_problem();
         self.unavailable = self.sensor.reload(&config).await.into_iter().chain(console).collect();
-        self.detections.set(&config.detection, &config.node_id);
-        self.incidents.set(&config.incidents, &config.node_id, self.sensor.enricher.hook());
+        self.detections.set(detections::Orders::new(&config.detection, &config.node_id));
+        let about = self.sensor.enricher.hook();
+        self.incidents.set(incidents::Orders::new(&config.incidents, &config.node_id, about));
         self.outputs.reload(&config.outputs, &self.journal).await;
         self.rules_changed = search::rules_changed(&config.rule_files);
         self.config = config;

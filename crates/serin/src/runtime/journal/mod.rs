@@ -4,6 +4,7 @@
 //! durable. While the store cannot be opened or written (full disk, damaged file), records wait in a
 //! bounded ring, detection goes on, and what is lost is counted by kind and told as one event.
 
+pub(crate) mod follow;
 mod ring;
 #[cfg(test)]
 mod tests;
