@@ -329,3 +329,25 @@ async fn what_an_output_lets_wait_comes_again_with_what_is_new_and_is_no_trouble
     assert!(seen.len() <= 3, "{seen:?}");
     assert_eq!((bench.status.read().retried, bench.status.read().last_error.clone()), (0, None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_during_an_attempt_gives_what_waits_another_one() {
+    let memory = Memory::read_by("it");
+    let orders = Arc::new(Mutex::new(None::<watch::Sender<Orders>>));
+    let stopping = orders.clone();
+    let bench = Bench::start(&memory, &SCRIPTED, move |_| match stopping.lock().take() {
+        Some(orders) => {
+            orders.send_modify(|it| it.stop = Some(Instant::now() + Duration::from_secs(5)));
+            all(Outcome::Wait(Duration::from_hours(1)))
+        }
+        // The output was told to hurry by now.
+        None => all(Outcome::Delivered),
+    });
+    *orders.lock() = Some(bench.orders.clone());
+    memory.store(1);
+    let seen = bench.seen.clone();
+    bench.task.await.unwrap();
+    let attempts: Vec<_> = seen.lock().iter().map(|it| it.1.clone()).collect();
+    assert_eq!(attempts, [[1], [1]]);
+    assert_eq!(memory.cursor("it"), 1);
+}
