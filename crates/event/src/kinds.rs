@@ -302,6 +302,7 @@ const DETECTION_FIELDS: &[&str] = &[
     "SATURATED",
     "SENTENCE",
     "SERVICE",
+    "SOURCES",
     "TAGS",
     "TIME",
     "TITLE",

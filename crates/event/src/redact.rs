@@ -21,11 +21,16 @@ const CARRIERS: &[&str] = &["BODY", "NTLM", "QUERY"];
 /// HTTP headers that carry secrets, in lower case.
 const HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization", "x-api-key"];
 
-/// Whether a field of this name, or of this dotted path, holds a secret.
+/// Fields of other log sources in which a secret may stand somewhere.
+const VIEWS: &[&str] = &["c-uri", "c-uri-query", "cs-cookie", "cs-headers", "cs-uri", "cs-uri-query"];
+
+/// Whether a field of this name, or of this dotted path, may hold a secret.
 #[must_use]
 pub fn is_secret(path: &str) -> bool {
+    let mut names = path.split('.');
     let name = path.rsplit('.').next().unwrap_or(path);
-    SECRETS.contains(&name) || CARRIERS.contains(&name) || name.eq_ignore_ascii_case("cs-cookie")
+    let known = |it: &str| SECRETS.contains(&it) || CARRIERS.contains(&it) || VIEWS.contains(&it);
+    known(name) || name == "ARGS" || names.any(|it| it == "HEADERS")
 }
 
 impl Record {

@@ -106,6 +106,27 @@ impl Reader {
         self.records(&sql, (seq.cast_signed(), limit_of(limit)))
     }
 
+    /// Gives the events with numbers up to `last` to `take`, in order, at most the `most` newest. Few are
+    /// in memory at one time, however large they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the file is damaged there.
+    pub fn replay(&self, last: u64, most: u64, take: &mut dyn FnMut(&Record)) -> Result<(), Error> {
+        const PAGE: usize = 64;
+        let mut after = last.saturating_sub(most);
+        loop {
+            let page = self.after(after, PAGE)?;
+            for record in page.iter().take_while(|it| it.seq <= last) {
+                take(record);
+            }
+            match page.last() {
+                Some(record) if record.seq < last => after = record.seq,
+                _ => return Ok(()),
+            }
+        }
+    }
+
     /// The events with numbers below `seq`, the highest first, at most `limit`.
     pub(crate) fn before(&self, seq: u64, limit: usize) -> Result<Vec<Record>, Error> {
         let sql = const_sql("seq < ?1 ORDER BY seq DESC LIMIT ?2");

@@ -8,21 +8,27 @@ use serin_event::{Record, Timestamp};
 
 use super::files::RuleFile;
 use super::quiet::Quiet;
-use super::report::{self, Report, Subject};
+use super::report::{self, Brief, Report};
 use super::settings::Settings;
 use super::views;
 use crate::ignore;
+use crate::incidents::Clock;
 
 /// Rules at work.
 pub(super) struct Engine {
     detector: Detector,
+    limits: serin_detect::Settings,
+    /// Makes of the times of events one time that never goes back, which correlations need.
+    clock: Clock,
     repeat: i64,
     quiet: Quiet,
     /// The last events, for what is told of correlations.
-    recent: VecDeque<Record>,
+    recent: VecDeque<Brief>,
     reports: Vec<Report>,
     /// How often rules fired, told or not.
     fired: u64,
+    /// Groups that correlations forgot for want of memory, as far as that was told, and when.
+    told_forgotten: (u64, i64),
 }
 
 /// The rules of these files, as the operator wants them.
@@ -33,7 +39,8 @@ pub(crate) fn pack(files: &[RuleFile], settings: &Settings) -> Pack {
         let names = [meta.id.as_deref(), Some(meta.title.as_str())];
         // A checkout of SigmaHQ's rules has those as well, in folders of their own.
         let given_up = matches!(meta.status.as_deref(), Some("deprecated" | "unsupported"));
-        given_up || settings.disable.0.iter().any(|it| names.contains(&Some(it.as_str())))
+        let is_it = |it: &String| names.iter().flatten().any(|name| name.eq_ignore_ascii_case(it));
+        given_up || settings.disable.0.iter().any(is_it)
     };
     // A correlation may still be made of one that is off.
     pack.rules.iter_mut().filter(|it| is_off(&it.meta)).for_each(|it| it.told = false);
@@ -56,35 +63,48 @@ impl Engine {
         let limits = limits(settings, pack.correlations.len());
         Self {
             detector: Detector::new(pack, limits),
+            limits,
+            clock: Clock::default(),
             repeat: micros(settings),
             quiet: Quiet::default(),
             recent: VecDeque::new(),
             reports: Vec::new(),
             fired: 0,
+            told_forgotten: (0, 0),
         }
     }
 
     /// Other rules from now on. What unchanged correlations have seen is kept.
     pub(super) fn set(&mut self, pack: Pack, settings: &Settings) {
         self.repeat = micros(settings);
-        self.detector.reload(pack);
+        let limits = limits(settings, pack.correlations.len());
+        if limits == self.limits {
+            self.detector.reload(pack);
+            return;
+        }
+        let seen = self.detector.snapshot();
+        self.limits = limits;
+        self.detector = Detector::new(pack, limits);
+        if let Err(why) = self.detector.restore(&seen) {
+            tracing::warn!(%why, "correlations begin anew");
+        }
     }
 
-    /// Takes in what happened before, and tells nothing of it.
-    pub(super) fn remember(&mut self, record: &Record) {
+    /// Takes in what happened before `now`, and tells nothing of it.
+    pub(super) fn remember(&mut self, record: &Record, now: Timestamp) {
         if record.kind.is_detection() {
             if let Some((key, at)) = report::told_by(record) {
                 self.quiet.told(key, at);
             }
-            return;
+        } else if record.time <= now {
+            self.observe(record);
         }
-        self.observe(record);
     }
 
     /// Takes in the next record.
     pub(super) fn take(&mut self, record: &Record) {
         let found = self.observe(record);
-        self.sort(&found);
+        self.sort(&found, Some(record));
     }
 
     fn observe(&mut self, record: &Record) -> Vec<Detection> {
@@ -93,41 +113,66 @@ impl Engine {
         if own || ignore::is_suppressed(record) {
             return found;
         }
-        self.recent.push_back(record.clone());
+        self.recent.push_back(Brief::of(record));
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
+        self.clock.event(record.time);
         let line = views::line_of(record);
-        if let Ok(event) = views::of_line(line.as_bytes(), record.seq, record.time.0) {
-            self.detector.observe(&event, record.time.0, &mut found);
+        if let Ok(mut event) = views::of_line(line.as_bytes(), record.seq, record.time.0) {
+            event.time = self.clock.of_past(record.time);
+            self.detector.observe(&event, event.time, &mut found);
         }
         found
     }
 
     /// It is this late, and everything stored was taken in.
     pub(super) fn tick(&mut self, now: Timestamp) {
+        self.clock.tick(now);
         let mut found = Vec::new();
-        self.detector.advance(now.0, &mut found);
-        self.sort(&found);
+        self.detector.advance(self.clock.now(), &mut found);
+        self.sort(&found, None);
     }
 
-    /// Decides what of it is told.
-    fn sort(&mut self, found: &[Detection]) {
+    /// Decides what of it is told. Rules for single events fire with the record that is at hand.
+    fn sort(&mut self, found: &[Detection], record: Option<&Record>) {
+        let pack = self.detector.pack();
         for detection in found {
             self.fired = self.fired.saturating_add(1);
-            let pack = self.detector.pack();
-            let correlation = match detection.rule {
-                Ref::Rule(_) => None,
-                Ref::Correlation(at) => pack.correlations.get(at),
+            let time = self.clock.as_told(detection.time);
+            let report = match detection.rule {
+                Ref::Rule(at) => pack.rules.get(at).zip(record).and_then(|(rule, record)| {
+                    let key = report::key_of_event(&rule.meta, record);
+                    let count = self.quiet.fired(key, time.0, self.repeat)?;
+                    Some(Report::of_event(&rule.meta, detection, time, count, record))
+                }),
+                Ref::Correlation(at) => pack.correlations.get(at).and_then(|correlation| {
+                    let key = report::key_of_window(correlation, detection);
+                    let count = self.quiet.fired(key, time.0, self.repeat)?;
+                    let events: Vec<_> =
+                        detection.evidence.iter().filter_map(|it| find(&self.recent, *it)).collect();
+                    Some(Report::of_window(correlation, detection, time, count, &events))
+                }),
             };
-            let Some(meta) = pack.meta(detection.rule) else { continue };
-            let last = detection.evidence.last();
-            let record = last.and_then(|seq| self.recent.iter().rfind(|it| it.seq == *seq));
-            let key = report::key(meta, detection, record);
-            if let Some(count) = self.quiet.fired(key, detection.time, self.repeat) {
-                self.reports.push(Report::new(meta, correlation, detection, count, record.map(Subject::of)));
-            }
+            self.reports.extend(report);
         }
+    }
+
+    /// A word on correlations that forget for want of memory, now and then while they do.
+    pub(super) fn complaint(&mut self) -> Option<String> {
+        let stats = self.detector.stats();
+        let forgotten =
+            stats.correlations.iter().fold(stats.forced, |all, it| all.saturating_add(it.evicted));
+        let (told, at) = self.told_forgotten;
+        let now = self.clock.now();
+        if forgotten <= told || (at != 0 && now < at.saturating_add(COMPLAIN_EVERY)) {
+            return None;
+        }
+        self.told_forgotten = (forgotten, now);
+        Some(format!(
+            "correlations forget for want of memory, {forgotten} groups so far: some may not fire; \
+             detection.memory can be raised"
+        ))
     }
 
     /// What is to be told since the last call.
@@ -161,7 +206,8 @@ impl Engine {
 fn limits(settings: &Settings, correlations: usize) -> serin_detect::Settings {
     let total = usize::try_from(settings.memory).unwrap_or(usize::MAX).saturating_mul(1 << 20);
     let bytes = total.checked_div(correlations).unwrap_or(total);
-    serin_detect::Settings { bytes, lateness: LATENESS, ..serin_detect::Settings::default() }
+    // There is one sensor, and what it does not say is not under way.
+    serin_detect::Settings { bytes, lateness: LATENESS, idle: LATENESS, ..serin_detect::Settings::default() }
 }
 
 fn micros(settings: &Settings) -> i64 {
@@ -171,6 +217,14 @@ fn micros(settings: &Settings) -> i64 {
 /// One sensor's events are stored in the order of their times but for what several threads do at once.
 const LATENESS: i64 = 100_000;
 const RECENT: usize = 4096;
+/// Microseconds.
+const COMPLAIN_EVERY: i64 = 600_000_000;
+
+/// What is remembered of an event.
+fn find(recent: &VecDeque<Brief>, seq: u64) -> Option<Brief> {
+    let at = recent.binary_search_by_key(&seq, |it| it.seq).ok()?;
+    recent.get(at).copied()
+}
 
 #[cfg(test)]
 mod tests {
@@ -201,6 +255,8 @@ correlation:
 level: high
 ";
 
+    const NOW: Timestamp = Timestamp(1_795_296_100_000_000);
+
     fn engine(text: &str, settings: &Settings) -> Engine {
         let file = RuleFile { name: "own.yml".to_owned(), text: text.as_bytes().to_vec() };
         let pack = pack(&[file], settings);
@@ -229,7 +285,8 @@ level: high
         for (seq, user) in [(1, "root"), (2, "admin"), (3, "admin")] {
             engine.take(&login(seq, user));
         }
-        engine.tick(Timestamp(1_795_296_100_000_000));
+        // Soon: nothing more comes, and nobody waits for it.
+        engine.tick(Timestamp(1_795_296_003_300_000));
         let told = told(&mut engine);
         let titles: Vec<_> = told.iter().map(|it| it.1["TITLE"].as_str().unwrap()).collect();
         assert_eq!(titles, ["Same password", "Spray"]);
@@ -245,6 +302,79 @@ level: high
         assert!(!record.concealed(&|_| None).line().contains("s3cret-pw"), "{}", record.line());
         assert_eq!((data["RAISES"].clone(), told[0].1["RAISES"].clone()), (json!(true), json!(true)));
         assert_eq!(told[0].0.source.host, "10.0.0.5".parse().ok());
+    }
+
+    #[test]
+    fn a_secret_stays_one_under_any_alias_and_in_any_view() {
+        let aliased = SPRAY.replace(
+            "group-by: [logdata.PASSWORD]",
+            "group-by: [pw]\n    aliases: {pw: {login: logdata.PASSWORD}}",
+        );
+        let mut engine = engine(&aliased, &Settings::default());
+        for (seq, user) in [(1, "root"), (2, "admin")] {
+            engine.take(&login(seq, user));
+        }
+        engine.tick(NOW);
+        let (record, data) = told(&mut engine).pop().unwrap();
+        assert_eq!(data["SENTENCE"], "Spray: 2 within 1 hour for one pw:logdata.PASSWORD");
+        assert!(!record.concealed(&|_| None).line().contains("s3cret-pw"), "{}", record.line());
+        for path in ["cs-uri-query", "c-uri", "details.HEADERS.Cookie", "logdata.ARGS", "x.QUERY"] {
+            assert!(serin_event::is_secret(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn without_groups_there_is_one_for_all_also_after_a_restart() {
+        let global = SPRAY.replace("    group-by: [logdata.PASSWORD]\n", "");
+        let other = |seq, user| {
+            let source = Endpoint { host: "10.0.0.6".parse().ok(), port: None };
+            Record { source, ..login(seq, user) }
+        };
+        let mut before = engine(&global, &Settings::default());
+        for record in [login(1, "root"), login(2, "admin"), other(3, "guest")] {
+            before.take(&record);
+        }
+        before.tick(NOW);
+        let sprays = |told: &[(Record, Json)]| told.iter().filter(|it| it.1["TITLE"] == "Spray").count();
+        let stored = told(&mut before);
+        assert_eq!(sprays(&stored), 1);
+        let mut after = engine(&global, &Settings::default());
+        for (record, _) in &stored {
+            after.remember(record, NOW);
+        }
+        for record in [login(4, "root"), other(5, "admin")] {
+            after.take(&record);
+        }
+        after.tick(NOW);
+        assert_eq!(sprays(&told(&mut after)), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_blinds_nothing() {
+        let mut engine = engine(SPRAY, &Settings::default());
+        let at =
+            |record: Record, seconds: i64| Record { time: Timestamp(NOW.0 + seconds * 1_000_000), ..record };
+        engine.tick(NOW);
+        engine.take(&at(login(1, "root"), 1));
+        engine.tick(Timestamp(NOW.0 + 2_000_000));
+        let _ = told(&mut engine);
+        // Two hours back.
+        engine.tick(Timestamp(NOW.0 - 7_200_000_000));
+        engine.take(&at(login(2, "admin"), -7199));
+        engine.tick(Timestamp(NOW.0 - 7_190_000_000));
+        let told = told(&mut engine);
+        let spray = told.iter().find(|it| it.1["TITLE"] == "Spray").expect("a correlation");
+        assert_eq!(spray.1["EVENTS"], json!([1, 2]));
+        assert_eq!(spray.1["TIME"], Timestamp(NOW.0 - 7_199_000_000).rfc3339(), "as the clock says it now");
+    }
+
+    #[test]
+    fn what_an_ignore_rule_makes_less_of_raises_nothing() {
+        let mut engine = engine(SPRAY, &Settings::default());
+        let mut lowered = login(1, "root");
+        lowered.add_detail("IGNORED", json!({ "rule": "scanner", "action": "lower" }));
+        engine.take(&lowered);
+        assert_eq!(told(&mut engine)[0].1["RAISES"], false);
     }
 
     #[test]
@@ -278,7 +408,7 @@ level: high
             for (seq, user) in [(1, "root"), (2, "admin")] {
                 engine.take(&login(seq, user));
             }
-            engine.tick(Timestamp(1_795_296_100_000_000));
+            engine.tick(NOW);
             let titles: Vec<_> = told(&mut engine).into_iter().map(|it| it.1["TITLE"].clone()).collect();
             assert_eq!(titles, ["Spray"], "which still counts them");
         }
@@ -291,11 +421,11 @@ level: high
         let stored: Vec<_> = told(&mut before).into_iter().map(|it| it.0).collect();
         let mut after = engine(SPRAY, &Settings::default());
         for record in &stored {
-            after.remember(record);
+            after.remember(record, NOW);
         }
-        after.remember(&login(1, "root"));
+        after.remember(&login(1, "root"), NOW);
         after.take(&login(2, "admin"));
-        after.tick(Timestamp(1_795_296_100_000_000));
+        after.tick(NOW);
         let titles: Vec<_> = told(&mut after).into_iter().map(|it| it.1["TITLE"].clone()).collect();
         assert_eq!(titles, ["Spray"], "made of an event from before and one from after");
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serin_detect::Pack;
-use serin_event::{Record, Timestamp, kinds};
+use serin_event::{Event, Record, Timestamp, kinds};
 use serin_store::{Error, Query, Reader, ReaderState};
 use tokio::task::spawn_blocking;
 
@@ -46,6 +46,8 @@ pub(crate) struct Task {
     /// When the operator's rule files were last changed.
     changed: Changed,
     looked: Instant,
+    /// What the operator is to hear of memory.
+    complaint: Option<String>,
 }
 
 type Changed = Vec<(PathBuf, Option<SystemTime>)>;
@@ -98,22 +100,30 @@ impl Follower for Task {
         let settings = &orders.settings;
         let (pack, changed) = rules(settings);
         let engine = settings.enabled.then(|| Engine::new(pack, settings));
-        Self { engine, orders: orders.clone(), changed, looked: Instant::now() }
+        Self { engine, orders: orders.clone(), changed, looked: Instant::now(), complaint: None }
     }
 
     fn recall(&mut self, reader: &Reader, place: &ReaderState) -> Result<(), Error> {
         let Some(engine) = &mut self.engine else { return Ok(()) };
-        let since = Some(Timestamp(clock::now().0.saturating_sub(engine.memory())));
-        let lately = Query { since, newest_first: true, limit: REMEMBERED, ..Query::default() };
+        let now = clock::now();
+        let since = Timestamp(now.min(place.updated).0.saturating_sub(engine.memory()));
+        reader.replay(place.cursor, REMEMBERED, &mut |record| {
+            if record.time >= since {
+                engine.remember(record, now);
+            }
+        })?;
         // What was told stands behind the events that it tells of.
-        let told = Query { logtypes: vec![kinds::DETECTION_LOW.logtype], ..lately.clone() };
-        let seen = Query { before: Some(place.cursor.saturating_add(1)), ..lately };
-        for query in [told, seen] {
-            for record in reader.query(&query)?.iter().rev() {
-                engine.remember(record);
+        let mut told =
+            Query { logtypes: vec![kinds::DETECTION_LOW.logtype], limit: PAGE, ..Query::default() };
+        told.after = Some(place.cursor);
+        loop {
+            let records = reader.query(&told)?;
+            let Some(last) = records.last() else { return Ok(()) };
+            told.after = Some(last.seq);
+            for record in &records {
+                engine.remember(record, now);
             }
         }
-        Ok(())
     }
 
     async fn obey(&mut self, orders: &Orders) {
@@ -134,11 +144,12 @@ impl Follower for Task {
     fn tick(&mut self, now: Timestamp) {
         if let Some(engine) = &mut self.engine {
             engine.tick(now);
+            self.complaint = self.complaint.take().or_else(|| engine.complaint());
         }
     }
 
     fn has_news(&self) -> bool {
-        self.engine.as_ref().is_some_and(Engine::has_news)
+        self.complaint.is_some() || self.engine.as_ref().is_some_and(Engine::has_news)
     }
 
     fn has_changed(&self) -> bool {
@@ -152,7 +163,12 @@ impl Follower for Task {
 
     fn step(&mut self, now: Timestamp, _hurry: bool) -> Step {
         let reports = self.engine.as_mut().map(Engine::reports).unwrap_or_default();
-        let records = reports.iter().map(|it| it.record(&self.orders.node, now)).collect();
+        let mut records: Vec<_> = reports.iter().map(|it| it.record(&self.orders.node, now)).collect();
+        if let Some(text) = self.complaint.take() {
+            tracing::warn!("{text}");
+            let event = Event::saying(&kinds::ERROR, text);
+            records.push(Record::of(&event, now, clock::utc_offset(now), self.orders.node.clone()));
+        }
         Step { records, status: status(self.engine.as_ref()), ..Step::default() }
     }
 
@@ -175,4 +191,5 @@ fn status(engine: Option<&Engine>) -> String {
 const TICK: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Events that are looked at again after a start, for correlations.
-const REMEMBERED: usize = 50_000;
+const REMEMBERED: u64 = 50_000;
+const PAGE: usize = 500;

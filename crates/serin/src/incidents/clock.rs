@@ -1,11 +1,11 @@
-//! The engine's time: it never goes back, and after the system's was set back it still goes on.
+//! An engine's time: it never goes back, and after the system's was set back it still goes on.
 
 use serde::{Deserialize, Serialize};
 use serin_event::Timestamp;
 
 /// Made of the times of events and of what the caller says the time is. In microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     now: i64,
     /// By how much it is ahead of the system's, because that was set back.
     ahead: i64,
@@ -15,33 +15,38 @@ pub(super) struct Clock {
 
 impl Clock {
     /// The latest time so far.
-    pub(super) fn now(self) -> i64 {
+    pub(crate) fn now(self) -> i64 {
         self.now
     }
 
     /// The same as the system would say it.
-    pub(super) fn wall(self) -> Timestamp {
-        Timestamp(self.now.saturating_sub(self.ahead))
+    pub(crate) fn wall(self) -> Timestamp {
+        self.as_told(self.now)
+    }
+
+    /// A time of this clock, as the system would say it.
+    pub(crate) fn as_told(self, at: i64) -> Timestamp {
+        Timestamp(at.saturating_sub(self.ahead))
     }
 
     /// So much earlier, as the system would say it.
-    pub(super) fn before(self, micros: i64) -> Timestamp {
+    pub(crate) fn before(self, micros: i64) -> Timestamp {
         Timestamp(self.wall().0.saturating_sub(micros))
     }
 
     /// Something happened then. Events come late, and now and then with a wrong time.
-    pub(super) fn event(&mut self, time: Timestamp) {
+    pub(crate) fn event(&mut self, time: Timestamp) {
         let latest = if self.told == 0 { i64::MAX } else { self.told.saturating_add(FUTURE) };
         self.now = self.now.max(time.0.min(latest).saturating_add(self.ahead));
     }
 
     /// The time of something that happened before, not later than now.
-    pub(super) fn of_past(self, time: Timestamp) -> i64 {
+    pub(crate) fn of_past(self, time: Timestamp) -> i64 {
         time.0.saturating_add(self.ahead).min(self.now)
     }
 
     /// It is this late now. Said at least every second, so that a step back is seen as one.
-    pub(super) fn tick(&mut self, now: Timestamp) {
+    pub(crate) fn tick(&mut self, now: Timestamp) {
         if self.told != 0 && now.0 < self.told.saturating_sub(JITTER) {
             self.ahead = self.now.saturating_sub(now.0);
         }

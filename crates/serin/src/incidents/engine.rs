@@ -154,22 +154,45 @@ impl Engine {
     /// Puts what a detection rule found to the incident of its events, or opens one for it.
     fn take_detection(&mut self, record: &Record, found: &Found) {
         let at = self.kept.clock.now();
-        let is_it = |it: &&Incident| {
-            let of_source = found.source.is_some() && it.source() == found.source;
-            let of_service = found.service.as_ref().is_none_or(|name| it.services.contains(name));
-            it.ends_at(&self.settings) > at
-                && ((of_source && of_service) || found.events.iter().any(|event| it.holds(*event)))
-        };
-        let seq = match self.open.values().rfind(is_it).map(|it| it.seq) {
+        let own = found.source.is_none().then_some(Key::Detection(found.print));
+        let seq = match self.found_in(found, own.as_ref(), at) {
             Some(seq) => seq,
             // A rule that decides nothing, or that tells of nothing to act on, alarms nobody by itself.
             None if found.raises_to.is_none_or(|it| it == Severity::Informational) => return,
-            None => self.begin(&Touch::of_detection(record, found), at),
+            None => {
+                let touch = Touch::of_detection(record, found);
+                let key = own.clone().unwrap_or_else(|| touch_key(&touch));
+                self.begin(&touch, key, Rule::Detection, at)
+            }
         };
         if let Some(incident) = self.open.get_mut(&seq) {
             incident.detected(&found.title, found.raises_to);
+            incident.note_events(&found.events);
+            incident.seen_at = incident.seen_at.max(at);
+            if let Some(key) = own
+                && incident.catch(key.clone())
+            {
+                self.index.insert(key, seq);
+            }
             self.changed.insert(seq);
         }
+    }
+
+    /// The open incident that a detection is about: the one it was put to before, or the last of its
+    /// sources.
+    fn found_in(&self, found: &Found, own: Option<&Key>, at: i64) -> Option<u64> {
+        let goes_on = |it: &&Incident| it.ends_at(&self.settings) > at;
+        let before = own.and_then(|it| self.index.get(it)).and_then(|it| self.open.get(it));
+        if let Some(incident) = before.filter(goes_on) {
+            return Some(incident.seq);
+        }
+        let of_service = |it: &Incident| found.service.as_ref().is_none_or(|name| it.services.contains(name));
+        let of_source = |it: &Incident| match found.source {
+            Some(source) => it.source() == Some(source),
+            None => found.sources.iter().any(|source| it.is_of(*source)),
+        };
+        let is_it = |it: &&Incident| goes_on(it) && of_source(it) && of_service(it);
+        self.open.values().rfind(is_it).map(|it| it.seq)
     }
 
     fn take_touch(&mut self, touch: &Touch<'_>) {
@@ -184,7 +207,7 @@ impl Engine {
             }
             // What stays below the threshold opens nothing, and is no part of a pattern.
             None if !counts => return,
-            None => self.begin(touch, at),
+            None => self.begin(touch, touch_key(touch), Rule::Touch, at),
         };
         self.changed.insert(seq);
         if counts {
@@ -225,12 +248,12 @@ impl Engine {
     }
 
     /// Opens an incident with its first event, or puts it to those that are too many.
-    fn begin(&mut self, touch: &Touch<'_>, at: i64) -> u64 {
+    fn begin(&mut self, touch: &Touch<'_>, key: Key, rule: Rule, at: i64) -> u64 {
         let too_many = self.kept.rate.count(at, self.settings.flood);
         if too_many && touch.intent != Intent::Bait {
             return self.flood(touch, at);
         }
-        self.insert(Incident::new(touch, id_of(touch.record), touch_key(touch), Rule::Touch, at))
+        self.insert(Incident::new(touch, id_of(touch.record), key, rule, at))
     }
 
     fn insert(&mut self, incident: Incident) -> u64 {

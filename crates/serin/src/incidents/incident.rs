@@ -23,6 +23,8 @@ pub(super) enum Key {
     Credentials(u64),
     /// What is too much to be told one by one.
     Flood,
+    /// What this detection rule finds in this group, which has no source of its own.
+    Detection(u64),
 }
 
 /// What was last told of an incident.
@@ -201,9 +203,14 @@ impl Incident {
         note(&mut self.detections, title.to_owned(), DETECTIONS);
     }
 
-    /// Whether this event is one of those that are noted.
-    pub(super) fn holds(&self, event: u64) -> bool {
-        self.events.contains(&event)
+    /// Notes events that belong to it and were not taken in one by one.
+    pub(super) fn note_events(&mut self, events: &[u64]) {
+        note_all(&mut self.events, events.to_vec(), EVENTS);
+    }
+
+    /// Whether this source is one of those that did it.
+    pub(super) fn is_of(&self, source: IpAddr) -> bool {
+        self.sources.contains(&source)
     }
 
     /// Notes that a rule ties it together. Whether that is new.

@@ -20,6 +20,7 @@ mod tests;
 mod touch;
 mod words;
 
+pub(crate) use clock::Clock;
 pub(crate) use engine::Totals;
 pub(crate) use notice::{Change, Notice, PASSWORDS, USERS, labels};
 pub(crate) use task::{Incidents, Orders, READER};

@@ -9,6 +9,8 @@ use serin_event::Severity;
 pub(crate) enum Rule {
     /// One source on one service.
     Touch,
+    /// A detection rule, of events that belong to no incident.
+    Detection,
     /// Many logins from one source on one service.
     BruteForce,
     /// One source tries one password for many users, or logs in on many services.
@@ -28,6 +30,7 @@ impl Rule {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Touch => "touch",
+            Self::Detection => "detection",
             Self::BruteForce => "brute-force",
             Self::Spray => "spray",
             Self::Distributed => "distributed",
@@ -40,7 +43,7 @@ impl Rule {
     /// An incident of this rule is at least this severe.
     pub(super) const fn severity(self) -> Severity {
         match self {
-            Self::Touch | Self::Flood => Severity::Informational,
+            Self::Touch | Self::Detection | Self::Flood => Severity::Informational,
             Self::HostScan => Severity::Medium,
             Self::NetworkScan | Self::BruteForce | Self::Spray | Self::Distributed => Severity::High,
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serin_event::{Endpoint, Intent, Record, Timestamp};
-use serin_store::{Error, IncidentQuery, Query, Reader, ReaderState};
+use serin_event::{Endpoint, Record, Timestamp};
+use serin_store::{Error, IncidentQuery, Reader, ReaderState};
 
 use super::engine::{Engine, Totals};
 use super::notice::Notice;
@@ -57,18 +57,12 @@ impl Follower for Task {
         let rows = reader.incidents(&open)?;
         let Orders { settings, about, .. } = &self.orders;
         self.engine = Engine::restore(settings.clone(), about.clone(), &place.status, &rows);
-        let lately = Query {
-            since: Some(self.engine.remembers_since()),
-            before: Some(place.cursor.saturating_add(1)),
-            min_intent: Some(Intent::Connect),
-            newest_first: true,
-            limit: REMEMBERED,
-            ..Query::default()
-        };
-        for record in reader.query(&lately)?.iter().rev() {
-            self.engine.remember(record);
-        }
-        Ok(())
+        let since = self.engine.remembers_since();
+        reader.replay(place.cursor, REMEMBERED, &mut |record| {
+            if record.time >= since {
+                self.engine.remember(record);
+            }
+        })
     }
 
     async fn obey(&mut self, orders: &Orders) {
@@ -119,4 +113,4 @@ fn record_of(notice: &Notice, node: &Arc<str>, now: Timestamp) -> Record {
 }
 
 /// Events that are looked at again after a start, for correlations.
-const REMEMBERED: usize = 50_000;
+const REMEMBERED: u64 = 50_000;

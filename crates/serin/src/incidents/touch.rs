@@ -49,6 +49,10 @@ pub(super) struct Found {
     /// Where it is about a single event.
     pub(super) service: Option<String>,
     pub(super) events: Vec<u64>,
+    /// Who did it, where that is not one source.
+    pub(super) sources: Vec<IpAddr>,
+    /// Stands for the rule and its group.
+    pub(super) print: u64,
 }
 
 impl Found {
@@ -56,13 +60,17 @@ impl Found {
         let data: Json = serde_json::from_str(&record.logdata).unwrap_or_default();
         let text = |name: &str| data.get(name).and_then(Json::as_str).unwrap_or_default();
         let is = |name: &str| data.get(name) == Some(&Json::Bool(true));
-        let events = data.get("EVENTS").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+        let list =
+            |name: &str| data.get(name).and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+        let (events, sources) = (list("EVENTS"), list("SOURCES"));
         Self {
             title: text("TITLE").chars().take(TITLE).collect(),
             raises_to: is("RAISES").then(|| record.severity()),
             source: record.source.host,
             service: Some(text("SERVICE")).filter(|it| !it.is_empty()).map(shorten),
             events: events.iter().filter_map(Json::as_u64).collect(),
+            sources: sources.iter().filter_map(|it| it.as_str()?.parse().ok()).collect(),
+            print: fingerprint(&[text("TITLE"), &data.get("GROUP").map(Json::to_string).unwrap_or_default()]),
         }
     }
 }

@@ -9,6 +9,9 @@ use super::rule::Rule;
 
 /// The sentence, without a full stop. What peers chose is escaped and short; passwords are never in it.
 pub(super) fn sentence(it: &Incident, name: Option<&str>) -> String {
+    if it.rule() == Rule::Detection {
+        return it.first_sample().to_owned();
+    }
     let who = who(it, name);
     let place = format!("{} of {}", place(it), shown(&it.node));
     let deed = match it.rule() {
@@ -20,7 +23,7 @@ pub(super) fn sentence(it: &Incident, name: Option<&str>) -> String {
         Rule::BruteForce if it.bait.is_none() => {
             format!("is guessing passwords on {place}: {}{}", times(it.logins, "try"), for_users(it))
         }
-        Rule::BruteForce | Rule::Touch => deed(it, &place),
+        Rule::BruteForce | Rule::Touch | Rule::Detection => deed(it, &place),
     };
     match &it.bait {
         Some(user) if !matches!(it.rule(), Rule::Touch | Rule::BruteForce) => {

@@ -183,8 +183,12 @@ impl<F: Follower> Task<F> {
             return true;
         }
         let records = self.journal.after(session.cursor, PAGE).await;
-        for record in &records {
+        for (nth, record) in records.iter().enumerate() {
             session.cursor = record.seq;
+            // Records may be large, and others have work to do as well.
+            if nth % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
             let follower = &mut session.follower;
             if catch_unwind(AssertUnwindSafe(|| follower.take(record))).is_err() {
                 tracing::error!(event = record.seq, reader = F::READER, "failed on an event");
@@ -238,6 +242,8 @@ fn load<F: Follower>(path: &Path, began: u64, orders: &F::Orders) -> Result<(F, 
 
 /// Records taken in at once.
 const PAGE: usize = 1000;
+/// Records taken in before others have their turn.
+const TURN: usize = 32;
 /// What only adds up is written so often; a crash costs reading it again.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
