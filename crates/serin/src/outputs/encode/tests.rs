@@ -32,6 +32,7 @@ fn sample(kind: &Kind, name: &'static str) -> Value {
         "TIME" if kind.is_detection() => TIME.rfc3339().into(),
         "GROUP" => map("src_host", tainted("10.0.0.5")),
         "EVENTS" => Value::List(vec![7.into(), 8.into()]),
+        "SOURCES" => list(&["10.0.0.5"]),
         "TAGS" | "REFERENCES" => list(&["attack.t1110", "attack.t1021.004"]),
         "CORRELATION" | "LATE" | "RAISES" | "SATURATED" => true.into(),
         "SERVICE" => "ssh".into(),

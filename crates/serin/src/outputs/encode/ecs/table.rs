@@ -186,6 +186,7 @@ const DETECTION: Mapping = Mapping {
         ("PLACE", "opencanary.detection.place"),
         ("RAISES", "opencanary.detection.raises"),
         ("SATURATED", "opencanary.detection.saturated"),
+        ("SOURCES", "opencanary.detection.sources"),
         ("TAGS", "opencanary.detection.tags"),
     ],
     ..SENSOR
