@@ -4,12 +4,20 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serin_event::Tainted;
+
 use super::report::name_of;
-use super::{Catalogue, Complaints, Config, Dialect, Environment, NOTHING_STARTED, Selection, load_with};
+use super::{
+    Catalogue, Complaints, Config, Dialect, Disk, Environment, NOTHING_STARTED, Selection, load_with, search,
+};
+use crate::detections::settings::Settings as Detection;
+use crate::detections::{engine, library};
 
 /// Checks the configuration that `selection` finds, and tells. Exit status 0 or 1.
 pub fn check(selection: &Selection, environment: &Environment, out: &mut dyn Write) -> ExitCode {
-    let result = load_with(Catalogue::whole(), selection, environment, &log_file);
+    let disk =
+        Disk { folder: &search::folder, log_file: &log_file, detection: &detection, rules: &search::rules };
+    let result = load_with(Catalogue::whole(), selection, environment, &disk);
     let status = if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match tell(&result, out) {
         Ok(()) => status,
@@ -34,6 +42,44 @@ fn log_file(path: &Path) -> Option<String> {
         Err(_) => None,
     }
 }
+
+/// What is worth knowing of the detection rules: which cannot be read or used, and which names of rules
+/// that are to take no part name none. A start does not ask: detection says it in the log when it reads
+/// them.
+fn detection(settings: &Detection) -> Vec<(&'static str, String)> {
+    const RULES: &str = "detection.rules";
+    if !settings.enabled {
+        return Vec::new();
+    }
+    let (files, wrongs) = library::files(settings);
+    let pack = engine::pack(&files, settings);
+    let refused = pack.refused.iter().map(|it| format!("{}: refused: {}", it.place, it.why));
+    let mut notes: Vec<_> = wrongs
+        .into_iter()
+        .chain(refused)
+        .map(|it| (RULES, Tainted::new(it.as_bytes(), it.len()).shown(SHOWN)))
+        .collect();
+    if let Some(more) = notes.len().checked_sub(NAMED).filter(|it| *it > 0) {
+        notes.truncate(NAMED);
+        notes.push((RULES, format!("and {more} more; see `serin rules check`")));
+    }
+    let singles = pack.rules.iter().map(|it| &it.meta);
+    let metas: Vec<_> = singles.chain(pack.correlations.iter().map(|it| &it.meta)).collect();
+    for name in &settings.disable.0 {
+        let is_id = |id: &String| id.eq_ignore_ascii_case(name);
+        let in_use = metas.iter().any(|it| it.title == *name || it.id.as_ref().is_some_and(is_id));
+        let refused = pack.refused.iter().any(|it| it.rule.as_ref() == Some(name));
+        if !in_use && !refused {
+            notes.push(("detection.disable", format!("no rule has the id or the title {name:?}")));
+        }
+    }
+    notes
+}
+
+/// Rules that are named with what is wrong; of SigmaHQ's thousands it may be many.
+const NAMED: usize = 20;
+/// Characters of what is said of one.
+const SHOWN: usize = 1000;
 
 pub(crate) fn tell(result: &Result<Config, Complaints>, out: &mut dyn Write) -> io::Result<()> {
     let config = match result {

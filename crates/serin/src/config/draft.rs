@@ -164,7 +164,7 @@ impl Draft {
         let heartbeat = self.gather(heartbeat);
         let selftest = self.gather(selftest::Settings::read(&conf));
         let incidents = self.gather(crate::incidents::settings::Settings::read(&conf));
-        let detection = self.detection(&conf);
+        let detection = self.detection(&conf, disk);
         let listen = self.listen(device.as_ref());
         let ports = self.services();
         let console_at = console.and_then(|it| it.listen.0).filter(|it| self.has_room(*it, &listen, &ports));
@@ -210,18 +210,18 @@ impl Draft {
         }
     }
 
-    /// What the operator decides about detection. Rules are not read here: a bad one stops nothing.
-    fn detection(&mut self, conf: &Conf) -> Option<detections::Settings> {
+    /// What the operator decides about detection. What is wrong with rules stops nothing, not even that
+    /// they are not there.
+    fn detection(&mut self, conf: &Conf, disk: &Disk<'_>) -> Option<detections::Settings> {
         let settings = self.gather(detections::Settings::read(conf))?;
-        let missing = settings.rules.0.iter().filter(|it| !Path::new(it).exists());
-        let missing: Vec<_> = missing.map(|it| ("detection.rules", format!("there is no {it}"))).collect();
-        let odd = settings.placeholders.0.iter().filter(|it| !it.contains('='));
-        let odd = odd.map(|it| ("detection.placeholders", format!("{it:?} is not NAME=value,value")));
-        let wrongs: Vec<_> = missing.into_iter().chain(odd).collect();
-        for (key, text) in &wrongs {
-            self.complain(key, text.clone());
+        let odd: Vec<_> = settings.placeholders.0.iter().filter(|it| !it.contains('=')).collect();
+        for it in &odd {
+            self.complain("detection.placeholders", format!("{it:?} is not NAME=value,value"));
         }
-        wrongs.is_empty().then_some(settings)
+        for (key, text) in (disk.detection)(&settings) {
+            self.note(key, text);
+        }
+        odd.is_empty().then_some(settings)
     }
 
     /// What the whole amounts to and may not be meant.

@@ -34,6 +34,7 @@ use serin_services::Service;
 use serin_services::conf::{Conf, Folder};
 
 use crate::benign::Pattern;
+use crate::detections::settings as detections;
 use crate::enrich;
 use crate::ignore::Ruleset;
 use crate::outputs::{self, OutputConf, OutputType};
@@ -92,7 +93,7 @@ pub struct Config {
     /// What of the events is told to people, and when.
     pub(crate) incidents: crate::incidents::settings::Settings,
     /// Which detection rules there are, and what becomes of what they find.
-    pub(crate) detection: crate::detections::settings::Settings,
+    pub(crate) detection: detections::Settings,
     /// How the process runs.
     pub run: sensor::Run,
     /// Signs of life.
@@ -133,6 +134,8 @@ pub(crate) struct Disk<'a> {
     pub(crate) folder: &'a dyn Fn(&Path) -> std::io::Result<Folder>,
     /// What is wrong with a log file that it names.
     pub(crate) log_file: &'a dyn Fn(&Path) -> Option<String>,
+    /// What is worth knowing of the detection rules that it names: settings, and what to say of them.
+    pub(crate) detection: &'a dyn Fn(&detections::Settings) -> Vec<(&'static str, String)>,
     /// The texts of a file of rules, or of all such files in a folder.
     pub(crate) rules: &'a dyn Fn(&Path) -> std::io::Result<Texts>,
 }
@@ -155,6 +158,7 @@ impl Config {
         draft::Draft::demo(catalogue, environment).finish(&Disk {
             folder: &search::folder,
             log_file: &|_| None,
+            detection: &|_| Vec::new(),
             rules: &search::rules,
         })
     }
@@ -186,7 +190,7 @@ impl Config {
         folder: &dyn Fn(&Path) -> std::io::Result<Folder>,
     ) -> Result<Self, Complaints> {
         let rules = |path: &Path| folder(path).map(|it| search::rules_in(path, &it));
-        let disk = Disk { folder, log_file: &|_| None, rules: &rules };
+        let disk = Disk { folder, log_file: &|_| None, detection: &|_| Vec::new(), rules: &rules };
         draft::Draft::parse(catalogue, file, text, environment)?.finish(&disk)
     }
 }
@@ -197,22 +201,27 @@ impl Config {
 ///
 /// Everything that is wrong with it, at once.
 pub fn load(selection: &Selection, environment: &Environment) -> Result<Config, Complaints> {
-    load_with(Catalogue::whole(), selection, environment, &|_| None)
+    let disk = Disk {
+        folder: &search::folder,
+        log_file: &|_| None,
+        detection: &|_| Vec::new(),
+        rules: &search::rules,
+    };
+    load_with(Catalogue::whole(), selection, environment, &disk)
 }
 
-/// The same for a given catalogue. What is wrong with a log file is asked of `log_file`.
+/// The same for a given catalogue, with what is asked of the disk.
 pub(crate) fn load_with(
     catalogue: Catalogue,
     selection: &Selection,
     environment: &Environment,
-    log_file: &dyn Fn(&Path) -> Option<String>,
+    disk: &Disk<'_>,
 ) -> Result<Config, Complaints> {
-    let disk = Disk { folder: &search::folder, log_file, rules: &search::rules };
     let Some(found) = search::find(selection, environment)? else {
-        return draft::Draft::demo(catalogue, environment).finish(&disk);
+        return draft::Draft::demo(catalogue, environment).finish(disk);
     };
     let result = draft::Draft::parse(catalogue, &found.file, &found.text, environment)
-        .and_then(|draft| draft.finish(&disk));
+        .and_then(|draft| draft.finish(disk));
     match result {
         Ok(mut config) => {
             config.notes.splice(0..0, found.notes);

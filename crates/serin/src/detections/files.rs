@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use nix::fcntl::OFlag;
 
 /// A file with rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +41,12 @@ pub(crate) fn read(path: &Path) -> (Vec<RuleFile>, Vec<String>) {
 fn read_one(path: &Path, left: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let most = LARGEST.min(left);
-    fs::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut text)?;
+    // A pipe or a device by such a name would be waited for without end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let file = fs::File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut text)?;
     if text.len() as u64 > most {
         return Err(io::Error::other(if left < LARGEST {
             "there are more than 64 MiB of rules before it"
@@ -140,5 +148,22 @@ mod tests {
         assert!(wrongs.iter().any(|it| it.ends_with("big.yml: it is larger than 1 MiB")), "{wrongs:?}");
         let (files, wrongs) = read(&folder.path().join("nowhere"));
         assert!(files.is_empty() && wrongs.len() == 1, "{wrongs:?}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a.yml"), "a").unwrap();
+        nix::unistd::mkfifo(&at("pipe.yml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket.yml")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("zero.yml")).unwrap();
+        std::os::unix::fs::symlink(at("a.yml"), at("z.yml")).unwrap();
+        let (files, wrongs) = read(folder.path());
+        assert_eq!(files.len(), 2, "the file, and the link to it: {files:?}");
+        let wanted = ["pipe.yml", "socket.yml", "zero.yml"]
+            .map(|it| format!("{}: it is no regular file", at(it).display()));
+        assert_eq!(wrongs, wanted);
+        assert_eq!(read(&at("pipe.yml")).1, wanted[..1]);
     }
 }
