@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use serin_store::{IncidentQuery, Query, Reader};
-use serin_tests::{Sensor, Setup, Talk, eventually, serin};
+use serin_tests::{Sensor, Setup, Talk, binary, client_in, eventually, serin};
 
 fn log_in(sensor: &Sensor, user: &str) {
     let mut talk = Talk::to(sensor.port("ftp"));
@@ -119,7 +119,10 @@ fn rules_of_ones_own_alarm_and_bad_ones_stop_nothing() {
     let check = serin(sensor.folder(), &["rules", "check", path]);
     assert_eq!(check.status, 1, "{check:?}");
     assert!(check.out.contains("bad.yml:8: refused: "), "{check:?}");
-    assert!(check.out.contains("1 rules and 0 correlations can be used, 1 are refused"), "{check:?}");
+    assert!(
+        check.out.contains("1 rule and 0 correlations can be used, 1 is refused, 2 warnings"),
+        "{check:?}"
+    );
     assert!(sensor.said().contains("1 detection rules are not used"), "{}", sensor.said());
     fs::remove_file(folder.join("bad.yml")).expect("a file");
     assert_eq!(serin(sensor.folder(), &["rules", "check", path]).status, 0);
@@ -188,6 +191,139 @@ fn a_log_of_opencanary_is_replayed_with_evidence() {
     assert!(told.contains("        6  OpenCanary - SSH New Connection Attempt\n"), "{told}");
     // The same log gives the same answer.
     assert_eq!(serin(folder.path(), &["rules", "test", "canary.log", "--json"]).out, outcome.out);
+}
+
+/// A connection to OpenCanary's SSH, so many seconds after ten, with other members.
+fn connection(seconds: u32, more: &str) -> String {
+    let (minute, second) = (seconds / 60, seconds % 60);
+    format!(
+        r#"{{"dst_host": "10.0.0.9", "dst_port": 22, "logdata": {{"SESSION": "1"}}, "logtype": 4000, "node_id": "n", "src_host": "10.0.0.5", "src_port": 4, "utc_time": "2026-11-22 10:{minute:02}:{second:02}.000000"{more}}}"#
+    )
+}
+
+/// The numbers of the events that one rule fired at.
+fn fired_at(out: &str, title: &str) -> Vec<Value> {
+    let found = out.lines().map(|it| serde_json::from_str::<Value>(it).expect("an object"));
+    found.filter(|it| it["title"] == title).map(|it| it["event_ids"][0].clone()).collect()
+}
+
+const CONNECTION: &str = "OpenCanary - SSH New Connection Attempt";
+
+#[test]
+fn a_replay_takes_logs_as_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = connection(2, "").replace("4000", "22101");
+    let huge = connection(3, &format!(r#", "more": "{}""#, "x".repeat(17 << 20)));
+    let trial = connection(4, r#", "selftest": true"#);
+    let log =
+        ["\u{feff}".to_owned() + &connection(1, ""), own, huge, trial, connection(5, "")].join("\n") + "\n";
+    fs::write(folder.path().join("canary.log"), &log).expect("a file");
+    let outcome = serin(folder.path(), &["rules", "test", "canary.log", "--json"]);
+    assert_eq!(
+        (outcome.status, fired_at(&outcome.out, CONNECTION)),
+        (0, vec![json!(1), json!(5)]),
+        "{outcome:?}"
+    );
+    assert!(outcome.err.contains("canary.log:3: this line is too long, and is left out"), "{}", outcome.err);
+    assert!(outcome.err.contains("2 events in "), "{}", outcome.err);
+    assert!(outcome.err.contains(", 1 line left out, 2 records of Serin itself"), "{}", outcome.err);
+    // From a pipe, and compressed.
+    let program = binary().display().to_string();
+    let piped = client_in(folder.path(), &program, &["rules", "test", "-", "--json"], &log);
+    assert_eq!((piped.status, &piped.out), (0, &outcome.out), "{}", piped.err);
+    assert!(piped.err.contains("standard input:3: this line is too long"), "{}", piped.err);
+    assert_eq!(client_in(folder.path(), "gzip", &["-k", "canary.log"], "").status, 0);
+    let zipped = serin(folder.path(), &["rules", "test", "canary.log.gz", "--json"]);
+    assert_eq!((zipped.status, &zipped.out), (0, &outcome.out), "{}", zipped.err);
+    // One that breaks off gives what it has, and is no success.
+    let bytes = fs::read(folder.path().join("canary.log.gz")).expect("a file");
+    fs::write(folder.path().join("half.gz"), bytes.get(..bytes.len() - 6).expect("a file")).expect("a file");
+    let half = serin(folder.path(), &["rules", "test", "half.gz", "--json"]);
+    assert_eq!((half.status, &half.out), (1, &outcome.out), "{}", half.err);
+    assert!(half.err.contains("serin: half.gz: "), "{}", half.err);
+}
+
+#[test]
+fn a_replay_says_what_came_late_and_counts_in_whole_numbers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut log: Vec<_> = (0..5).map(|it| connection(1200 + it, "")).collect();
+    // Too late for any window of five minutes that is still open.
+    log.extend([connection(1300, ""), connection(1, "")]);
+    fs::write(folder.path().join("canary.log"), log.join("\n")).expect("a file");
+    let outcome = serin(folder.path(), &["rules", "test", "canary.log", "--json"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let many = "OpenCanary - Multiple SSH connection attempts from single IP";
+    let found = outcome.out.lines().find(|it| it.contains(many)).expect("a correlation");
+    assert!(found.contains(r#""figure":5,"#), "{found}");
+    assert!(
+        outcome.err.contains("1 event came after others that are more than 5 seconds younger"),
+        "{outcome:?}"
+    );
+    let late = format!("{many}: 1 event too late for any window that was still open");
+    assert!(outcome.err.contains(&late), "{outcome:?}");
+}
+
+#[test]
+fn a_replay_without_rules_is_a_mistake_and_one_that_nobody_reads_is_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log: Vec<_> = (0..2000).map(|it| connection(it, "")).collect();
+    fs::write(folder.path().join("canary.log"), log.join("\n")).expect("a file");
+    let nowhere = serin(folder.path(), &["rules", "test", "canary.log", "--rules", "nowhere"]);
+    assert_eq!((nowhere.status, nowhere.out.as_str()), (1, ""));
+    assert!(nowhere.err.contains("serin: nowhere: No such file"), "{nowhere:?}");
+    fs::write(folder.path().join("bad.yml"), rule("Half a rule", "high", "logdata.USERNAME|nosuch: x"))
+        .expect("a file");
+    let bad = serin(folder.path(), &["rules", "test", "canary.log", "--rules", "bad.yml"]);
+    assert_eq!((bad.status, bad.out.as_str()), (1, ""));
+    assert!(bad.err.contains("of the rules 1 is refused, the first: bad.yml:8: "), "{bad:?}");
+    assert!(bad.err.contains("serin: there is no rule that can be used"), "{bad:?}");
+    // Whoever reads it has seen enough after a line; the error channel goes the same way.
+    let script = "\"$1\" rules test canary.log --json 2>&1 | head -n 1; echo \"${PIPESTATUS[0]}\"";
+    let cut = client_in(folder.path(), "bash", &["-c", script, "bash", &binary().display().to_string()], "");
+    assert_eq!(cut.out.lines().count(), 2, "{cut:?}");
+    assert_eq!(cut.out.lines().last(), Some("0"), "{cut:?}");
+}
+
+#[test]
+fn a_replay_of_the_store_leaves_out_what_the_sensor_leaves_out() {
+    let ignore = json!([{ "name": "scanner", "action": "suppress", "user": "scanner" }]);
+    let mut sensor = Setup::of(&["ftp"]).with("ignore", ignore).start();
+    log_in(&sensor, "scanner");
+    log_in(&sensor, "root");
+    let selftest = sensor.ask(&["selftest", "ftp"]);
+    assert_eq!(selftest.status, 0, "{selftest:?}");
+    let title = "OpenCanary - FTP Login Attempt";
+    let _ = detected(&sensor, title);
+    let _ = sensor.wait_for(2000, 2);
+    sensor.stop();
+    let tested = sensor.ask(&["rules", "test", "--json"]);
+    assert_eq!((tested.status, fired_at(&tested.out, title).len()), (0, 1), "{tested:?}");
+    assert!(tested.err.contains(" of Serin itself, of self-tests or ignored passed over"), "{tested:?}");
+}
+
+#[test]
+fn a_check_tells_of_rules_and_a_start_goes_on_without_them() {
+    let setup = Setup::of(&["ftp"]);
+    let folder = setup.folder().join("rules");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("bad.yml"), rule("Half a rule", "high", "logdata.USERNAME|nosuch: x"))
+        .expect("a file");
+    let missing = setup.folder().join("nowhere");
+    let disable = ["No such rule", "Half a rule", "OpenCanary - FTP Login Attempt"];
+    let sensor = setup
+        .with("detection.rules", json!([folder, missing]))
+        .with("detection.disable", json!(disable))
+        .start();
+    let nowhere = format!("detection.rules: {}: No such file", missing.display());
+    eventually("a warning", || sensor.said().contains(&nowhere).then_some(()));
+    let check = sensor.ask(&["check", "--config", &sensor.config().display().to_string()]);
+    assert_eq!((check.status, check.out.matches("detection.").count()), (0, 3), "{check:?}");
+    assert!(check.out.contains(&nowhere), "{check:?}");
+    assert!(check.out.contains("rules/bad.yml:8: refused: "), "{check:?}");
+    assert!(
+        check.out.contains("detection.disable: no rule has the id or the title \"No such rule\""),
+        "{check:?}"
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod library;
 pub(crate) mod quiet;
 mod report;
+pub(crate) mod scope;
 pub(crate) mod settings;
 mod task;
 pub(crate) mod views;
