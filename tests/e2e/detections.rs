@@ -309,7 +309,7 @@ fn a_check_tells_of_rules_and_a_start_goes_on_without_them() {
     fs::write(folder.join("bad.yml"), rule("Half a rule", "high", "logdata.USERNAME|nosuch: x"))
         .expect("a file");
     let missing = setup.folder().join("nowhere");
-    let disable = ["No such rule", "Half a rule", "OpenCanary - FTP Login Attempt"];
+    let disable = ["No such rule", "Half a rule", "opencanary - ftp login attempt"];
     let sensor = setup
         .with("detection.rules", json!([folder, missing]))
         .with("detection.disable", json!(disable))

@@ -66,9 +66,9 @@ fn detection(settings: &Detection) -> Vec<(&'static str, String)> {
     let singles = pack.rules.iter().map(|it| &it.meta);
     let metas: Vec<_> = singles.chain(pack.correlations.iter().map(|it| &it.meta)).collect();
     for name in &settings.disable.0 {
-        let is_id = |id: &String| id.eq_ignore_ascii_case(name);
-        let in_use = metas.iter().any(|it| it.title == *name || it.id.as_ref().is_some_and(is_id));
-        let refused = pack.refused.iter().any(|it| it.rule.as_ref() == Some(name));
+        let is_it = |it: &String| it.eq_ignore_ascii_case(name);
+        let in_use = metas.iter().any(|it| is_it(&it.title) || it.id.as_ref().is_some_and(is_it));
+        let refused = pack.refused.iter().any(|it| it.rule.as_ref().is_some_and(is_it));
         if !in_use && !refused {
             notes.push(("detection.disable", format!("no rule has the id or the title {name:?}")));
         }
