@@ -10,8 +10,7 @@ use super::files::RuleFile;
 use super::quiet::Quiet;
 use super::report::{self, Brief, Report};
 use super::settings::Settings;
-use super::views;
-use crate::ignore;
+use super::{scope, views};
 use crate::incidents::Clock;
 
 /// Rules at work.
@@ -109,8 +108,7 @@ impl Engine {
 
     fn observe(&mut self, record: &Record) -> Vec<Detection> {
         let mut found = Vec::new();
-        let own = record.kind.is_detection() || record.kind.is_incident() || record.is_selftest();
-        if own || ignore::is_suppressed(record) {
+        if !scope::has_record(record) {
             return found;
         }
         self.recent.push_back(Brief::of(record));
