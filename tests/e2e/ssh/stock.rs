@@ -132,22 +132,23 @@ fn copying_and_fetching_are_refused_as_logins() {
     let git = format!("ssh://git@127.0.0.1:{}/team/x.git", sensor.port("ssh"));
     let folder = sensor.folder();
     fs::write(folder.join("loot"), "x").expect("a file");
-    let commands: [(&str, Vec<&str>, i32, &str); 5] = [
-        ("scp1", [&["scp"], &apart[..], &["loot", "root@127.0.0.1:/tmp/loot"]].concat(), 255, DENIED),
-        ("scp2", [&["scp", "-O"], &apart[..], &["root@127.0.0.1:/etc/shadow", "."]].concat(), 1, DENIED),
-        ("sftp", [&["sftp"], &apart[..], &["root@127.0.0.1"]].concat(), 255, DENIED),
-        ("rsync", vec!["rsync", "-e", &shell, "loot", "root@127.0.0.1:/tmp/loot"], 255, DENIED),
-        ("git", vec!["git", "ls-remote", &git], 128, "fatal: Could not read from remote repository."),
+    let commands: [(&str, Vec<&str>, &str); 5] = [
+        ("scp1", [&["scp"], &apart[..], &["loot", "root@127.0.0.1:/tmp/loot"]].concat(), DENIED),
+        ("scp2", [&["scp", "-O"], &apart[..], &["root@127.0.0.1:/etc/shadow", "."]].concat(), DENIED),
+        ("sftp", [&["sftp"], &apart[..], &["root@127.0.0.1"]].concat(), DENIED),
+        ("rsync", vec!["rsync", "-e", &shell, "loot", "root@127.0.0.1:/tmp/loot"], DENIED),
+        ("git", vec!["git", "ls-remote", &git], "fatal: Could not read from remote repository."),
     ];
-    let outcomes = each(&commands, |(password, command, _, _)| {
+    let outcomes = each(&commands, |(password, command, _)| {
         if *password == "git" {
             let ssh = format!("GIT_SSH_COMMAND=sshpass -p {password} {shell}");
             return client_in(folder, "env", &[&[ssh.as_str()], &command[..]].concat(), "");
         }
         with_password(folder, password, command)
     });
-    for ((name, _, status, words), outcome) in commands.iter().zip(outcomes) {
-        assert_eq!(outcome.status, *status, "{name}: {outcome:?}");
+    for ((name, _, words), outcome) in commands.iter().zip(outcomes) {
+        // With which status they fail depends on whether they see ssh end or their pipe close first.
+        assert_ne!(outcome.status, 0, "{name}: {outcome:?}");
         assert!(outcome.err.contains(words), "{name}: {outcome:?}");
     }
     let wanted = [("git", "git"), ("root", "rsync"), ("root", "scp1"), ("root", "scp2"), ("root", "sftp")];
